@@ -6,8 +6,6 @@ from typing import Any, Literal
 from pydantic.config import JsonDict
 
 VALIDATIONS = "x-kubernetes-validations"
-ROOT_VALIDATIONS = "x-servicedb-root-validations"
-"""Rules of the whole object: under this key in `spec`, since only the root's rules can read `status`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,6 @@ from servicedb.api.schema import (
     LIST_ATOMIC,
     MESSAGE,
     READY,
-    ROOT_VALIDATIONS,
     STATUS,
     Column,
     Resource,
@@ -185,25 +184,6 @@ class ServiceDatabaseSpec(Part):
                 "spec.localeProvider ICU or Builtin needs spec.locale: add it, such as en-US or C.UTF-8",
             ),
         )
-        | {
-            ROOT_VALIDATIONS: [
-                Rule(
-                    "!has(oldSelf.spec.databaseName) || "
-                    "(has(self.spec.databaseName) && self.spec.databaseName == oldSelf.spec.databaseName)",
-                    "spec.databaseName cannot be changed or removed: put the old name back, "
-                    "or delete this ServiceDatabase and make another",
-                    "'spec.databaseName cannot be changed or removed: put ' + oldSelf.spec.databaseName + "
-                    "' back, or delete this ServiceDatabase and make another'",
-                ).as_schema(),
-                Rule(
-                    "has(oldSelf.spec.databaseName) || !has(self.spec.databaseName) || "
-                    "(has(oldSelf.status) && has(oldSelf.status.databaseName) && "
-                    "self.spec.databaseName == oldSelf.status.databaseName)",
-                    "spec.databaseName may only be set to the name that the database has, status.databaseName: "
-                    "leave it out, or set it to that",
-                ).as_schema(),
-            ]
-        }
     )
 
     server_ref: Annotated[
@@ -367,6 +347,27 @@ class ServiceDatabaseStatus(Part):
 
 
 class ServiceDatabase(Object):
+    # The root's rules alone can read the status.
+    model_config = ConfigDict(
+        json_schema_extra=validations(
+            Rule(
+                "!has(oldSelf.spec.databaseName) || "
+                "(has(self.spec.databaseName) && self.spec.databaseName == oldSelf.spec.databaseName)",
+                "spec.databaseName cannot be changed or removed: put the old name back, "
+                "or delete this ServiceDatabase and make another",
+                "'spec.databaseName cannot be changed or removed: put ' + oldSelf.spec.databaseName + "
+                "' back, or delete this ServiceDatabase and make another'",
+            ),
+            Rule(
+                "has(oldSelf.spec.databaseName) || !has(self.spec.databaseName) || "
+                "(has(oldSelf.status) && has(oldSelf.status.databaseName) && "
+                "self.spec.databaseName == oldSelf.status.databaseName)",
+                "spec.databaseName may only be set to the name that the database has, status.databaseName: "
+                "leave it out, or set it to that",
+            ),
+        )
+    )
+
     metadata: NamespacedMetadata
     spec: ServiceDatabaseSpec
     status: ServiceDatabaseStatus = ServiceDatabaseStatus()
