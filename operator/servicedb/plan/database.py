@@ -1,0 +1,96 @@
+"""A database as a whole: who may connect, its settings, and the moment at which it is opened."""
+
+import re
+from collections.abc import Iterator, Mapping
+
+from servicedb.plan.marker import Marker
+from servicedb.plan.observed import PUBLIC, Privilege, ServerScan, Settings
+from servicedb.plan.parameters import ALLOWED
+from servicedb.plan.steps import (
+    ChangeSetting,
+    CreateDatabase,
+    DatabaseStep,
+    GrantOnDatabase,
+    OpenDatabase,
+    RevokeOnDatabase,
+    Step,
+)
+from servicedb.plan.wanted import Wanted
+
+EXTENSION_SCHEMA = "extensions"
+"""The administrator's own schema in each database: nothing of a tenant's can stand in an install script's way."""
+
+_PATH_PART = re.compile(r'"(?P<quoted>[^",]+)"|(?P<bare>[a-z_][a-z0-9_$]*)')
+
+_AT_BIRTH = frozenset({Privilege(PUBLIC, "CONNECT"), Privilege(PUBLIC, "TEMPORARY")})
+
+
+def database_steps(wanted: Wanted, marker: Marker, seen: ServerScan) -> Iterator[Step]:
+    """Yield what creates, closes to the public, configures and opens the database. `marker` is the one wanted now."""
+    database = seen.databases.get(wanted.database)
+    if database is None:
+        yield CreateDatabase("missing", wanted.database, wanted.encoding, wanted.locale, wanted.locale_provider)
+    yield from privilege_steps(wanted, database.privileges if database else _AT_BIRTH)
+    yield from _setting_steps(wanted, seen.settings if database else {})
+    if database is None or not database.allow_connections or marker.oid is None:
+        yield OpenDatabase("not open yet", wanted.database, wanted.names.owner, marker.comment())
+
+
+def database_privileges(wanted: Wanted) -> frozenset[Privilege]:
+    """Who may do what on the database. A login that does not inherit needs CONNECT itself.
+
+    Source: PostgreSQL documentation, "Privileges".
+    """
+    names = wanted.names
+    privileges = {
+        Privilege(names.owner, "CONNECT"),
+        Privilege(names.owner, "CREATE"),
+        Privilege(names.owner, "TEMPORARY"),
+        Privilege(names.read_write, "CONNECT"),
+        Privilege(names.read_write, "TEMPORARY"),
+        Privilege(names.read_only, "CONNECT"),
+    }
+    privileges |= {
+        Privilege(half, "CONNECT") for login in wanted.logins if not login.inherits for half in login.halves
+    }
+    return frozenset(privileges)
+
+
+def privilege_steps(wanted: Wanted, seen: frozenset[Privilege]) -> Iterator[DatabaseStep]:
+    goal = database_privileges(wanted)
+    for privilege in sorted(seen - goal):
+        yield RevokeOnDatabase("not in the spec", wanted.database, privilege)
+    for privilege in sorted(goal - seen):
+        yield GrantOnDatabase("missing", wanted.database, privilege)
+
+
+def wanted_settings(wanted: Wanted) -> dict[str, dict[str, str]]:
+    """Role ("" for the database itself) -> its settings in this database."""
+    path = ", ".join((*wanted.schemas, EXTENSION_SCHEMA))
+    settings = {"": {**wanted.parameters, "search_path": path}}
+    for login in wanted.logins:
+        for half in login.halves:
+            settings[half] = {**login.parameters, "role": login.works_as}
+    return settings
+
+
+def _setting_steps(wanted: Wanted, seen: Mapping[tuple[str, str], Settings]) -> Iterator[ChangeSetting]:
+    for role, goal in wanted_settings(wanted).items():
+        there = seen.get((wanted.database, role), {})
+        for parameter in sorted(set(there) | set(goal)):
+            value = goal.get(parameter)
+            if value is None and parameter not in ALLOWED:
+                continue  # an admin's own, such as log_statement: not ours to take away
+            if _plain(parameter, there.get(parameter)) != value:
+                reason = "differs from the spec" if value is not None else "not in the spec"
+                yield ChangeSetting(reason, wanted.database, role or None, parameter, value)
+
+
+
+
+def _plain(parameter: str, value: str | None) -> str | None:
+    """A stored search_path without the quotes that PostgreSQL adds to some names; any other value as it is."""
+    if parameter != "search_path" or value is None:
+        return value
+    parts = [_PATH_PART.fullmatch(part) for part in value.split(", ")]
+    return ", ".join(part["quoted"] or part["bare"] for part in parts if part) if all(parts) else value

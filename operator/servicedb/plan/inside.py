@@ -1,0 +1,151 @@
+"""What stands inside a database: schemas, extensions and the privileges that new objects are born with."""
+
+from collections.abc import Iterator
+
+from servicedb.errors import Terminal
+from servicedb.plan.database import EXTENSION_SCHEMA
+from servicedb.plan.observed import PUBLIC, InsideScan, Privilege, Schema
+from servicedb.plan.steps import (
+    ChangeSchemaOwner,
+    CreateExtension,
+    CreateSchema,
+    GrantByDefault,
+    GrantOnSchema,
+    InsideStep,
+    RevokeByDefault,
+    RevokeOnSchema,
+    UpdateExtension,
+)
+from servicedb.plan.wanted import Wanted, WantedExtension
+
+_READ_WRITE = {
+    "SCHEMAS": ("USAGE",),
+    "TABLES": ("SELECT", "INSERT", "UPDATE", "DELETE"),
+    "SEQUENCES": ("SELECT", "USAGE", "UPDATE"),
+    "ROUTINES": ("EXECUTE",),
+}
+_READ_ONLY = {"SCHEMAS": ("USAGE",), "TABLES": ("SELECT",), "SEQUENCES": ("SELECT",)}
+
+TYPES_PUBLIC = frozenset({Privilege(PUBLIC, "USAGE")})
+"""Types stay usable by everybody, as PostgreSQL makes them: without it no one could name an enum in a cast."""
+
+
+def default_privileges(wanted: Wanted) -> dict[str, frozenset[Privilege]]:
+    """What objects that the owner role makes carry from birth, so that no migration has to GRANT anything.
+
+    Source: PostgreSQL documentation, ALTER DEFAULT PRIVILEGES (global, without IN SCHEMA: only so can EXECUTE be
+    taken from PUBLIC).
+    """
+    goal = {"TYPES": TYPES_PUBLIC}
+    for object_type, privileges in _READ_WRITE.items():
+        goal[object_type] = frozenset(Privilege(wanted.names.read_write, name) for name in privileges)
+    for object_type, privileges in _READ_ONLY.items():
+        goal[object_type] |= {Privilege(wanted.names.read_only, name) for name in privileges}
+    return goal
+
+
+def inside_steps(wanted: Wanted, seen: InsideScan, *, admin: str, admin_superuser: bool) -> Iterator[InsideStep]:
+    """Yield what leads from `seen` to `wanted`. Raises Terminal for an extension that can't be had."""
+    yield from _extension_steps(wanted, seen, admin=admin, admin_superuser=admin_superuser)
+    for name in dict.fromkeys(("public", *wanted.schemas)):
+        yield from _schema_steps(wanted, name, seen.schemas.get(name))
+    for object_type, goal in default_privileges(wanted).items():
+        there = seen.default_privileges[object_type]
+        for privilege in sorted(there - goal):
+            yield RevokeByDefault("not in the spec", wanted.names.owner, object_type, privilege)
+        for privilege in sorted(goal - there):
+            yield GrantByDefault("missing", wanted.names.owner, object_type, privilege)
+
+
+def _schema_steps(wanted: Wanted, name: str, seen: Schema | None) -> Iterator[InsideStep]:
+    owner = wanted.names.owner
+    groups = frozenset(Privilege(group, "USAGE") for group in wanted.groups)
+    if seen is None:
+        yield CreateSchema("missing", name, owner)
+        return  # born with USAGE for the groups: the owner role's default privileges
+    if seen.owner != owner:
+        yield ChangeSchemaOwner("owned by another role", name, owner)
+    for privilege in sorted(seen.privileges - groups):
+        if privilege.grantee not in (owner, seen.owner):
+            yield RevokeOnSchema("not in the spec", name, privilege)
+    for privilege in sorted(groups - seen.privileges):
+        yield GrantOnSchema("missing", name, privilege)
+
+
+def _extension_steps(wanted: Wanted, seen: InsideScan, *, admin: str, admin_superuser: bool) -> Iterator[InsideStep]:
+    schema = seen.schemas.get(EXTENSION_SCHEMA)
+    groups = frozenset(Privilege(role, "USAGE") for role in (wanted.names.owner, *wanted.groups))
+    if schema is None:
+        yield CreateSchema("the administrator's own, for extensions", EXTENSION_SCHEMA, None)
+    elif schema.owner != admin and not admin_superuser:
+        raise Terminal(
+            "ExtensionSchemaTaken",
+            f'schema "{EXTENSION_SCHEMA}" in database "{wanted.database}" belongs to role "{schema.owner}", not to '
+            f'the admin "{admin}"; an extension installed there could be captured: have it renamed',
+            condition="DatabaseReady",
+        )
+    there = schema.privileges if schema else frozenset()
+    for privilege in sorted(there - groups):
+        if schema is not None and privilege.grantee != schema.owner:
+            yield RevokeOnSchema("not in the spec", EXTENSION_SCHEMA, privilege)
+    for privilege in sorted(groups - there):
+        yield GrantOnSchema("missing", EXTENSION_SCHEMA, privilege)
+    for extension in wanted.extensions:
+        yield from _extension(wanted, extension, seen, admin_superuser=admin_superuser)
+
+
+def _extension(
+    wanted: Wanted, extension: WantedExtension, seen: InsideScan, *, admin_superuser: bool
+) -> Iterator[InsideStep]:
+    installed = seen.extensions.get(extension.name)
+    if installed is not None and extension.version in (None, installed.version):
+        return
+    version = _checked_version(wanted, extension, seen, admin_superuser=admin_superuser)
+    if installed is not None:
+        yield UpdateExtension(f"version {installed.version} is installed", extension.name, version)
+        return
+    public = seen.schemas.get("public")
+    if extension.schema == "public" and public is not None and public.owner == wanted.names.owner:
+        raise _refused(
+            wanted,
+            extension,
+            "can be put into schema public only when the database is made; leave out its schema, and it goes to "
+            f'schema "{EXTENSION_SCHEMA}", which is on the search_path',
+        )
+    yield CreateExtension("missing", extension.name, extension.schema, extension.version)
+
+
+def _checked_version(
+    wanted: Wanted, extension: WantedExtension, seen: InsideScan, *, admin_superuser: bool
+) -> str:
+    available = seen.available.get(extension.name)
+    if available is None:
+        raise _refused(wanted, extension, "is not installed on the server; have an admin install its package there")
+    version = extension.version or available.default_version
+    if version not in available.trusted:
+        versions = ", ".join(sorted(available.trusted))
+        raise _refused(wanted, extension, f'has no version "{version}" on the server; there are: {versions}')
+    if not available.trusted[version]:
+        if extension.name not in wanted.untrusted_allowed:
+            raise _refused(
+                wanted,
+                extension,
+                "is not one that PostgreSQL marks as trusted; have an admin list it under spec.extensions.allowed "
+                "of the DatabaseServer",
+            )
+        if not admin_superuser:
+            raise _refused(
+                wanted,
+                extension,
+                "is not trusted, so only a superuser can install it, and the server's admin is none; have a DBA run "
+                f'CREATE EXTENSION "{extension.name}" SCHEMA "{EXTENSION_SCHEMA}" in that database',
+            )
+    return version
+
+
+def _refused(wanted: Wanted, extension: WantedExtension, why: str) -> Terminal:
+    return Terminal(
+        "ExtensionUnavailable",
+        f'extension "{ascii(extension.name)[1:-1]}" for database "{wanted.database}" {why}',
+        condition="DatabaseReady",
+    )

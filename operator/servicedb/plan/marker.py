@@ -1,0 +1,105 @@
+"""The marker: a JSON comment on a database's owner role that says whose it is.
+
+Only an administrator can write a comment on a role, so a tenant cannot forge it. The other roles carry a
+shorter note that points at the owner role; it is repaired from the marker, never the other way round.
+"""
+
+import json
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, Self
+
+FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Marker:
+    """Whose database this is, and what to do when the object is gone.
+
+    `cluster` is the UID of the namespace kube-system, `crd` that of the CustomResourceDefinition. `oid` is
+    the database's, known once it has been opened. `released` (RFC 3339) is set when the object was found gone.
+    """
+
+    cluster: str
+    crd: str
+    namespace: str
+    namespace_uid: str
+    name: str
+    uid: str
+    policy: str = "Retain"
+    grace: str = "7d"
+    oid: int | None = None
+    released: str | None = None
+    deleted_at: str | None = None
+
+    @property
+    def holder(self) -> str:
+        """The object as a message names it."""
+        return f"ServiceDatabase {self.namespace}/{self.name} (uid {self.uid}, cluster {self.cluster})"
+
+    def same_object(self, other: Self) -> bool:
+        """Whether both mean the same ServiceDatabase, also when it was deleted and made again since."""
+        return (self.cluster, self.namespace, self.namespace_uid, self.name) == (
+            other.cluster,
+            other.namespace,
+            other.namespace_uid,
+            other.name,
+        )
+
+    def comment(self) -> str:
+        """The text that stands on the owner role."""
+        values = {key: value for key, value in asdict(self).items() if value is not None}
+        return json.dumps({"servicedb": FORMAT, **values}, sort_keys=True, separators=(",", ":"))
+
+    @classmethod
+    def read(cls, comment: str | None) -> Self | None:
+        """The marker in `comment`, or None where there is none that this version understands."""
+        values = _json_object(comment)
+        if values is None or values.pop("servicedb", None) != FORMAT:
+            return None
+        known = {field.name for field in fields(cls)}
+        try:
+            marker = cls(**{key: value for key, value in values.items() if key in known})
+        except TypeError:
+            return None
+        texts = (marker.cluster, marker.crd, marker.namespace, marker.namespace_uid, marker.name, marker.uid)
+        if not all(isinstance(text, str) and text for text in texts):
+            return None
+        return marker if marker.oid is None or isinstance(marker.oid, int) else None
+
+    def with_oid(self, oid: int | None) -> Self:
+        return replace(self, oid=oid)
+
+
+@dataclass(frozen=True, slots=True)
+class RoleNote:
+    """The comment of every role but the owner: which owner role it belongs to, and what it is there for.
+
+    `retire_at` (RFC 3339) stands on a login whose Secret has moved on: from then it may no longer log in.
+    """
+
+    owner: str
+    role: str
+    retire_at: str | None = None
+
+    def comment(self) -> str:
+        values = {key: value for key, value in asdict(self).items() if value is not None}
+        return json.dumps({"servicedb": FORMAT, **values}, sort_keys=True, separators=(",", ":"))
+
+    @classmethod
+    def read(cls, comment: str | None) -> Self | None:
+        values = _json_object(comment)
+        if values is None or values.get("servicedb") != FORMAT:
+            return None
+        match values:
+            case {"owner": str(owner), "role": str(role)}:
+                retire_at = values.get("retire_at")
+                return cls(owner, role, retire_at if isinstance(retire_at, str) else None)
+        return None
+
+
+def _json_object(text: str | None) -> dict[str, Any] | None:
+    try:
+        value = json.loads(text or "")
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else None

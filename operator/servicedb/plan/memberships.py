@@ -1,0 +1,32 @@
+"""Which memberships a database's logins need, and the steps that get there."""
+
+from collections.abc import Iterator
+
+from servicedb.plan.observed import Membership
+from servicedb.plan.steps import Grant, Revoke
+from servicedb.plan.wanted import Wanted
+
+
+def wanted_memberships(wanted: Wanted) -> frozenset[Membership]:
+    """Each half of a login is a member of the role that it works as."""
+    return frozenset(
+        Membership(login.works_as, half, inherit=login.inherits, set_role=True)
+        for login in wanted.logins
+        for half in login.halves
+    )
+
+
+def membership_steps(wanted: frozenset[Membership], seen: frozenset[Membership]) -> Iterator[Grant | Revoke]:
+    """Yield the steps from `seen` to `wanted`; none when they agree.
+
+    Grants come before revokes, so that a login never stands without the role it works as.
+    A grant with the wrong options is granted again: GRANT replaces options in place.
+
+    Source: PostgreSQL documentation, GRANT, "GRANT on Roles".
+    """
+    pairs = {(m.group, m.member) for m in wanted}
+    for membership in sorted(wanted - seen):
+        yield Grant("missing, or granted with other options", membership)
+    for membership in sorted(seen - wanted):
+        if (membership.group, membership.member) not in pairs:
+            yield Revoke("not in the spec", membership)

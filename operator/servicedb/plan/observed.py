@@ -1,0 +1,116 @@
+"""What was read from a PostgreSQL server, as plain values: the input of every decision."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+PUBLIC = "PUBLIC"
+"""How the pseudo-role that means everybody is written here (a role of that name cannot exist)."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Privilege:
+    """`grantee` (a role, or PUBLIC) holds `privilege`, spelt as in GRANT, on some object.
+
+    `grantable` (WITH GRANT OPTION) is never wanted: such a privilege is revoked and granted plainly.
+    """
+
+    grantee: str
+    privilege: str
+    grantable: bool = False
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Membership:
+    """`member` may act as `group`. `inherit` and `set_role` are PostgreSQL 16's grant options;
+    up to 15 only the member's own INHERIT attribute exists, and the catalogue reader maps it to them."""
+
+    group: str
+    member: str
+    inherit: bool
+    set_role: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """A row of pg_roles, with its comment."""
+
+    name: str
+    login: bool
+    inherit: bool = True
+    superuser: bool = False
+    createdb: bool = False
+    createrole: bool = False
+    replication: bool = False
+    bypassrls: bool = False
+    connection_limit: int = -1
+    comment: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    """A row of pg_database. `changes` is (stats_reset, tuples changed): it moves when the inside may have."""
+
+    name: str
+    oid: int
+    owner: str
+    allow_connections: bool
+    privileges: frozenset[Privilege]
+    comment: str | None = None
+    changes: tuple[str, int] = ("", 0)
+
+
+Settings = Mapping[str, str]
+"""Parameter name -> value, as ALTER DATABASE ... SET or ALTER ROLE ... IN DATABASE ... SET stored them."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerScan:
+    """One look at the shared catalogues of a server, whole or narrowed to the names of one database.
+
+    `settings` is keyed by (database, role); the role is "" for settings of the database itself.
+    """
+
+    version: int
+    admin: str
+    admin_superuser: bool
+    system_identifier: str
+    roles: Mapping[str, Role]
+    databases: Mapping[str, Database]
+    memberships: frozenset[Membership] = frozenset()
+    settings: Mapping[tuple[str, str], Settings] = field(default_factory=dict)
+
+    def database_with_oid(self, oid: int) -> Database | None:
+        return next((database for database in self.databases.values() if database.oid == oid), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    name: str
+    owner: str
+    privileges: frozenset[Privilege]
+
+
+@dataclass(frozen=True, slots=True)
+class Extension:
+    name: str
+    version: str
+    schema: str
+
+
+@dataclass(frozen=True, slots=True)
+class AvailableExtension:
+    """What the server could install: the default version, and for each version whether it is trusted."""
+
+    default_version: str
+    trusted: Mapping[str, bool]
+
+
+@dataclass(frozen=True, slots=True)
+class InsideScan:
+    """One look inside a database. `default_privileges` maps an object type (`TABLES`, `ROUTINES`, ...) to what
+    objects that the owner role makes from now on will carry, the owner's own privileges left out."""
+
+    schemas: Mapping[str, Schema]
+    default_privileges: Mapping[str, frozenset[Privilege]]
+    extensions: Mapping[str, Extension]
+    available: Mapping[str, AvailableExtension] = field(default_factory=dict)

@@ -1,0 +1,114 @@
+"""The roles of a database: their attributes and notes, and the steps that bring them there."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from servicedb.plan.credentials import LoginState
+from servicedb.plan.marker import Marker, RoleNote
+from servicedb.plan.observed import Role
+from servicedb.plan.steps import AlterRole, CommentOnRole, CreateRole, RoleStep, SetPassword
+from servicedb.plan.wanted import Login, Wanted
+
+_NEVER = {
+    "superuser": "NOSUPERUSER",
+    "createdb": "NOCREATEDB",
+    "createrole": "NOCREATEROLE",
+    "replication": "NOREPLICATION",
+    "bypassrls": "NOBYPASSRLS",
+}
+
+
+def role_steps(
+    wanted: Wanted,
+    marker: Marker,
+    states: Mapping[str, LoginState],
+    roles: Mapping[str, Role],
+    *,
+    now: datetime,
+    overlap: timedelta,
+) -> Iterator[RoleStep]:
+    """Yield what creates or repairs the owner, the groups and the logins. `states` goes by the login's role."""
+    yield from _role(Role(wanted.names.owner, login=False), marker.comment(), roles)
+    for group, role in zip(wanted.groups, ("rw", "ro"), strict=True):
+        yield from _role(Role(group, login=False), RoleNote(wanted.names.owner, role).comment(), roles)
+    for login in wanted.logins:
+        state = states.get(login.role, LoginState(None, None))
+        for half in login.halves:
+            yield from _login(wanted, login, half, state, roles, now=now, overlap=overlap)
+        if state.pending is not None:
+            yield SetPassword("its Secret holds a pending password", login.role, state.pending)
+    yield from _retired(wanted, roles, now=now, overlap=overlap)
+
+
+def _login(
+    wanted: Wanted,
+    login: Login,
+    half: str,
+    state: LoginState,
+    roles: Mapping[str, Role],
+    *,
+    now: datetime,
+    overlap: timedelta,
+) -> Iterator[RoleStep]:
+    """One half. In use: it logs in. Not in use any more: it does until its overlap has passed."""
+    note = RoleNote(wanted.names.owner, login.role)
+    may_log_in = half in (state.active, state.pending)
+    seen = roles.get(half)
+    if not may_log_in and state.active is None and state.pending is None and seen is not None:
+        may_log_in = seen.login
+    elif not may_log_in and seen is not None and seen.login:
+        note = _retiring(note, seen, now + overlap)
+        may_log_in = note.retire_at is not None and now < datetime.fromisoformat(note.retire_at)
+        if not may_log_in:
+            note = replace(note, retire_at=None)
+    role = Role(half, login=may_log_in, inherit=login.inherits, connection_limit=login.connection_limit)
+    yield from _role(role, note.comment(), roles)
+
+
+def _retired(wanted: Wanted, roles: Mapping[str, Role], *, now: datetime, overlap: timedelta) -> Iterator[RoleStep]:
+    """Logins that carry our note and stand in the spec no longer lose LOGIN when their overlap has passed."""
+    for role in sorted(roles.values(), key=lambda role: role.name):
+        note = RoleNote.read(role.comment)
+        if note is None or note.owner != wanted.names.owner or role.name in wanted.role_names or not role.login:
+            continue
+        retiring = _retiring(note, role, now + overlap)
+        if retiring != note:
+            yield CommentOnRole("no longer in the spec: its time to leave is noted", role.name, retiring.comment())
+        elif retiring.retire_at is not None and now >= datetime.fromisoformat(retiring.retire_at):
+            yield AlterRole("no longer in the spec", role.name, ("NOLOGIN",))
+
+
+def _retiring(note: RoleNote, seen: Role, default: datetime) -> RoleNote:
+    """`note` with the time at which this login goes: the one noted already, else `default`."""
+    noted = RoleNote.read(seen.comment)
+    try:
+        noted_at = datetime.fromisoformat(noted.retire_at) if noted is not None and noted.retire_at else None
+    except ValueError:
+        noted_at = None
+    return replace(note, retire_at=(noted_at or default.replace(microsecond=0)).isoformat())
+
+
+def _role(role: Role, comment: str, roles: Mapping[str, Role]) -> Iterator[RoleStep]:
+    seen = roles.get(role.name)
+    if seen is None:
+        yield CreateRole("missing", role.name, role.login, role.inherit, role.connection_limit, comment)
+        return
+    options = tuple(_options(role, seen))
+    if options:
+        yield AlterRole("its attributes differ", role.name, options)
+    if seen.comment != comment:
+        yield CommentOnRole("its comment differs", role.name, comment)
+
+
+def _options(role: Role, seen: Role) -> Iterator[str]:
+    """Only what differs: for an administrator that is no superuser even a needless NOSUPERUSER is refused."""
+    if seen.login != role.login:
+        yield "LOGIN" if role.login else "NOLOGIN"
+    if seen.inherit != role.inherit:
+        yield "INHERIT" if role.inherit else "NOINHERIT"
+    if seen.connection_limit != role.connection_limit:
+        yield f"CONNECTION LIMIT {role.connection_limit}"
+    for attribute, option in _NEVER.items():
+        if getattr(seen, attribute):
+            yield option

@@ -1,0 +1,79 @@
+"""What a ServiceDatabase asks for, in PostgreSQL's terms: names resolved, defaults filled in, limits shared out."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from servicedb.naming import RoleNames
+from servicedb.plan.marker import Marker
+
+
+class Access(StrEnum):
+    READ_WRITE = "ReadWrite"
+    READ_ONLY = "ReadOnly"
+    OWNER = "Owner"
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """One entry of spec.roles: the login roles that share its duties, and the Secret that says which is in use.
+
+    `halves` are the alternating pair, or the one fixed login name. Each works as `works_as` from its first
+    statement on (ALTER ROLE ... IN DATABASE ... SET role), so that what it makes belongs to that role.
+    """
+
+    role: str
+    halves: tuple[str, ...]
+    access: Access
+    works_as: str
+    secret_name: str
+    connection_limit: int = -1
+    parameters: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def inherits(self) -> bool:
+        """Whether the privileges of `works_as` hold without SET ROLE; an owner's must be taken up."""
+        return self.access is not Access.OWNER
+
+    def other_half(self, half: str) -> str:
+        """The half that is not `half`; with a fixed login name, that one again."""
+        return next((name for name in self.halves if name != half), half)
+
+
+@dataclass(frozen=True, slots=True)
+class WantedExtension:
+    name: str
+    schema: str
+    version: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """One database with everything that belongs to it."""
+
+    database: str
+    names: RoleNames
+    logins: tuple[Login, ...]
+    marker: Marker
+    schemas: tuple[str, ...] = ("public",)
+    extensions: tuple[WantedExtension, ...] = ()
+    untrusted_allowed: frozenset[str] = frozenset()
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    encoding: str = "UTF8"
+    locale: str | None = None
+    locale_provider: str | None = None
+    known_oid: str | None = None
+    recreate: str | None = None
+
+    @property
+    def groups(self) -> tuple[str, str]:
+        return self.names.read_write, self.names.read_only
+
+    @property
+    def role_names(self) -> tuple[str, ...]:
+        """Every role of this database, the owner role first."""
+        halves = (half for login in self.logins for half in login.halves)
+        return (self.names.owner, *self.groups, *halves)
+
+    def login_of(self, half: str) -> Login | None:
+        return next((login for login in self.logins if half in login.halves), None)

@@ -1,0 +1,165 @@
+"""What is true on a server, read from its catalogues: one query for the shared ones, one inside a database.
+
+Sources: PostgreSQL documentation, "System Catalogs" and "System Information Functions" (aclexplode, acldefault).
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, LiteralString
+
+from psycopg import AsyncConnection
+from psycopg.rows import dict_row
+
+from servicedb.plan.observed import (
+    PUBLIC,
+    AvailableExtension,
+    Database,
+    Extension,
+    InsideScan,
+    Membership,
+    Privilege,
+    Role,
+    Schema,
+    ServerScan,
+)
+
+# Everything where %(prefix)s is NULL; else the roles of one database by name, by prefix, and by membership in them.
+_SHARED: LiteralString = """
+WITH chosen AS MATERIALIZED (
+    SELECT r.* FROM pg_roles r
+    WHERE %(prefix)s::text IS NULL
+       OR r.rolname = ANY (%(roles)s)
+       OR starts_with(r.rolname, %(prefix)s)
+       OR r.oid IN (SELECT m.member FROM pg_auth_members m JOIN pg_roles g ON g.oid = m.roleid
+                    WHERE starts_with(g.rolname, %(prefix)s))
+), bases AS MATERIALIZED (
+    SELECT d.* FROM pg_database d
+    WHERE %(prefix)s::text IS NULL OR d.datname = %(database)s OR d.oid = ANY (%(oids)s)
+)
+SELECT current_user AS admin,
+       (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) AS admin_superuser,
+       (SELECT system_identifier::text FROM pg_control_system()) AS system_identifier,
+       (SELECT json_agg(json_build_object(
+            'name', rolname, 'login', rolcanlogin, 'inherit', rolinherit, 'superuser', rolsuper,
+            'createdb', rolcreatedb, 'createrole', rolcreaterole, 'replication', rolreplication,
+            'bypassrls', rolbypassrls, 'connection_limit', rolconnlimit,
+            'comment', shobj_description(oid, 'pg_authid'))) FROM chosen) AS roles,
+       (SELECT json_agg(json_build_object(
+            'name', b.datname, 'oid', b.oid::bigint, 'owner', pg_get_userbyid(b.datdba),
+            'allow_connections', b.datallowconn, 'comment', shobj_description(b.oid, 'pg_database'),
+            'privileges', (SELECT json_agg(json_build_array(
+                    CASE a.grantee WHEN 0 THEN NULL ELSE pg_get_userbyid(a.grantee) END,
+                    a.privilege_type, a.is_grantable))
+                FROM aclexplode(coalesce(b.datacl, acldefault('d', b.datdba))) a WHERE a.grantee <> b.datdba),
+            'reset', s.stats_reset, 'changed', s.tup_inserted + s.tup_updated + s.tup_deleted))
+        FROM bases b LEFT JOIN pg_stat_database s ON s.datid = b.oid) AS databases,
+       (SELECT json_agg(json_build_array(grp, member, inherit, set_role)) FROM (
+            SELECT g.rolname AS grp, u.rolname AS member, bool_or({inherit}) AS inherit, bool_or({set}) AS set_role
+            FROM pg_auth_members m JOIN pg_roles g ON g.oid = m.roleid JOIN pg_roles u ON u.oid = m.member
+            WHERE u.rolname <> current_user AND (m.roleid IN (SELECT oid FROM chosen)
+                                                 OR m.member IN (SELECT oid FROM chosen))
+            GROUP BY 1, 2) AS grouped) AS memberships,
+       (SELECT json_agg(json_build_array(b.datname, coalesce(c.rolname, ''), s.setconfig))
+        FROM pg_db_role_setting s JOIN bases b ON b.oid = s.setdatabase LEFT JOIN pg_roles c ON c.oid = s.setrole
+        WHERE s.setrole = 0 OR c.oid IS NOT NULL) AS settings
+"""
+
+_INSIDE: LiteralString = """
+SELECT (SELECT json_agg(json_build_object('name', n.nspname, 'owner', pg_get_userbyid(n.nspowner),
+            'privileges', (SELECT json_agg(json_build_array(
+                    CASE a.grantee WHEN 0 THEN NULL ELSE pg_get_userbyid(a.grantee) END,
+                    a.privilege_type, a.is_grantable))
+                FROM aclexplode(coalesce(n.nspacl, acldefault('n', n.nspowner))) a WHERE a.grantee <> n.nspowner)))
+        FROM pg_namespace n WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema') AS schemas,
+       (SELECT json_object_agg(kind.name, (SELECT json_agg(json_build_array(
+                    CASE a.grantee WHEN 0 THEN NULL ELSE pg_get_userbyid(a.grantee) END,
+                    a.privilege_type, a.is_grantable))
+                FROM aclexplode(coalesce(d.defaclacl, acldefault(kind.type, o.oid))) a WHERE a.grantee <> o.oid))
+        FROM (VALUES ('TABLES', 'r'::"char", 'r'::"char"), ('SEQUENCES', 's', 'S'), ('ROUTINES', 'f', 'f'),
+                     ('TYPES', 'T', 'T'), ('SCHEMAS', 'n', 'n')) AS kind (name, type, stored)
+        LEFT JOIN pg_default_acl d ON d.defaclrole = o.oid AND d.defaclnamespace = 0 AND d.defaclobjtype = kind.stored
+       ) AS default_privileges,
+       (SELECT json_agg(json_build_array(e.extname, e.extversion, n.nspname))
+        FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace) AS extensions,
+       (SELECT json_agg(json_build_array(a.name, a.default_version, v.versions))
+        FROM pg_available_extensions a
+        JOIN (SELECT name, json_object_agg(version, trusted) AS versions
+              FROM pg_available_extension_versions WHERE name = ANY (%(extensions)s) GROUP BY name) v USING (name)
+       ) AS available
+FROM pg_roles o WHERE o.rolname = %(owner)s
+"""
+
+
+async def scan_server(connection: AsyncConnection[Any]) -> ServerScan:
+    """The shared catalogues as a whole."""
+    return await _scan(connection, prefix=None, database=None, roles=[], oids=[])
+
+
+async def scan_database(
+    connection: AsyncConnection[Any], database: str, *, roles: Iterable[str], oids: Iterable[int] = ()
+) -> ServerScan:
+    """The shared catalogues as far as they concern one database: it by name, or by the OID that it once had, the
+    roles named, and whatever else is a member of its roles."""
+    return await _scan(connection, prefix=f"{database}__", database=database, roles=list(roles), oids=list(oids))
+
+
+async def _scan(
+    connection: AsyncConnection[Any], *, prefix: str | None, database: str | None, roles: list[str], oids: list[int]
+) -> ServerScan:
+    options = connection.info.server_version >= 16_00_00
+    query = _SHARED.replace("{inherit}", "m.inherit_option" if options else "u.rolinherit").replace(
+        "{set}", "m.set_option" if options else "true"
+    )
+    parameters = {"prefix": prefix, "database": database, "roles": roles, "oids": oids}
+    async with connection.cursor(row_factory=dict_row) as cursor:
+        await cursor.execute(query, parameters)
+        row = await cursor.fetchone()
+    assert row is not None  # a query of constants and sub-selects gives one row
+    return ServerScan(
+        version=connection.info.server_version,
+        admin=row["admin"],
+        admin_superuser=row["admin_superuser"],
+        system_identifier=row["system_identifier"],
+        roles={role["name"]: Role(**role) for role in row["roles"] or ()},
+        databases={base["name"]: _database(base) for base in row["databases"] or ()},
+        memberships=frozenset(Membership(*membership) for membership in row["memberships"] or ()),
+        settings={
+            (base, role): dict(setting.split("=", 1) for setting in config)
+            for base, role, config in row["settings"] or ()
+        },
+    )
+
+
+async def scan_inside(connection: AsyncConnection[Any], *, owner: str, extensions: Iterable[str]) -> InsideScan:
+    """The inside of the database that `connection` is connected to, as far as it concerns the role `owner`."""
+    async with connection.cursor(row_factory=dict_row) as cursor:
+        await cursor.execute(_INSIDE, {"owner": owner, "extensions": list(extensions)})
+        row = await cursor.fetchone()
+    if row is None:
+        raise LookupError(owner)
+    return InsideScan(
+        schemas={
+            schema["name"]: Schema(schema["name"], schema["owner"], _privileges(schema["privileges"]))
+            for schema in row["schemas"] or ()
+        },
+        default_privileges={kind: _privileges(acl) for kind, acl in row["default_privileges"].items()},
+        extensions={name: Extension(name, version, schema) for name, version, schema in row["extensions"] or ()},
+        available={
+            name: AvailableExtension(default, versions) for name, default, versions in row["available"] or ()
+        },
+    )
+
+
+def _database(base: Mapping[str, Any]) -> Database:
+    return Database(
+        name=base["name"],
+        oid=base["oid"],
+        owner=base["owner"],
+        allow_connections=base["allow_connections"],
+        privileges=_privileges(base["privileges"]),
+        comment=base["comment"],
+        changes=(base["reset"] or "", base["changed"] or 0),
+    )
+
+
+def _privileges(rows: Iterable[tuple[str | None, str, bool]] | None) -> frozenset[Privilege]:
+    return frozenset(Privilege(grantee or PUBLIC, privilege, grantable) for grantee, privilege, grantable in rows or ())
