@@ -116,9 +116,8 @@ def structural(schema: Schema, definitions: dict[str, Schema], *, defaults: bool
     result: Schema = {key: whole[key] for key in _KEPT if key in whole}
     if "const" in whole:
         result["enum"] = [whole["const"]]
-    if defaults and _is_default_worth_writing(whole):
-        # The defaults of an object's fields fill in the rest.
-        result["default"] = {} if "properties" in whole else whole["default"]
+    if defaults and (default := _without_empty(whole.get("default"))) is not None:
+        result["default"] = default
     if "properties" in whole:
         result["properties"] = {
             name: structural(field, definitions, defaults=defaults) for name, field in whole["properties"].items()
@@ -164,10 +163,11 @@ def _inlined(schema: Schema, definitions: dict[str, Schema]) -> Schema:
     return whole
 
 
-def _is_default_worth_writing(schema: Schema) -> bool:
-    """Null and empty lists and maps are what is left out anyway."""
-    default = schema.get("default")
-    return default is not None and (default not in ([], {}) or "properties" in schema)
+def _without_empty(default: Any) -> Any:
+    """`default` without null and empty lists and maps, which are what is left out anyway."""
+    if isinstance(default, dict):
+        default = {key: value for key, part in default.items() if (value := _without_empty(part)) is not None}
+    return None if default in ([], {}) else default
 
 
 def schema_hash(schema: Schema) -> str:

@@ -7,7 +7,7 @@ from pydantic import ConfigDict, Field
 
 from servicedb.api.common import Part
 from servicedb.api.schema import LIST_SET, Rule, list_map, validations
-from servicedb.api.strings import NO_CONTROL_CHARACTERS, Identifier, ObjectName
+from servicedb.api.strings import NO_CONTROL_CHARACTERS, Identifier, ObjectName, Parameters
 
 Access = Literal["ReadWrite", "Owner", "ReadOnly"]
 Privilege = Literal["SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER"]
@@ -17,8 +17,6 @@ MIGRATOR: Final = "migrator"
 READ_ONLY: Final = "readonly"
 RESERVED: Final = (APP, MIGRATOR, READ_ONLY, "owner", "rw", "ro", "backup", "retain", "restore")
 """Role names that servicedb gives itself: no extra role has one."""
-
-ParameterValue = Annotated[str, Field(max_length=1024, pattern=NO_CONTROL_CHARACTERS)]
 
 _ACCESS: Final = (
     "ReadWrite: reads and writes data, uses sequences, calls functions. ReadOnly: reads data. "
@@ -86,11 +84,10 @@ class Login(Part):
         ),
     ] = None
     parameters: Annotated[
-        dict[str, ParameterValue],
+        Parameters,
         Field(
             description="Settings of PostgreSQL for this login in this database, such as statement_timeout: 5s. "
-            "Only those that servicedb allows.",
-            max_length=64,
+            "Only those that servicedb allows."
         ),
     ] = Field(default_factory=dict)
 

@@ -14,7 +14,8 @@ from servicedb.api.common import (
     Part,
     ServerReference,
 )
-from servicedb.api.roles import ParameterValue, Roles
+from servicedb.api.credentials import Credentials
+from servicedb.api.roles import Roles
 from servicedb.api.schema import (
     AGE,
     LIST_ATOMIC,
@@ -31,10 +32,10 @@ from servicedb.api.schema import (
 from servicedb.api.strings import (
     Duration,
     Identifier,
-    LabelValue,
     Line,
     Number64,
     ObjectName,
+    Parameters,
     Word,
 )
 
@@ -77,67 +78,6 @@ class Schema(Part):
     """A schema in the database."""
 
     name: Annotated[Identifier, Field(description="Name of the schema. Dropping it from the list never drops it.")]
-
-
-class Credentials(Part):
-    """How credentials are renewed and written."""
-
-    model_config = ConfigDict(
-        json_schema_extra=validations(
-            Rule(
-                f"!has(self.rotateEvery) || !has(self.overlap) || "
-                f"{Duration.cel_milliseconds('self.overlap')} < {Duration.cel_milliseconds('self.rotateEvery')}",
-                "spec.credentials.overlap must be shorter than rotateEvery: "
-                "shorten overlap (1h when left out), or rotate less often",
-            ),
-            Rule(
-                "!has(self.secretTemplate) || self.secretTemplate.all(key, key.size() >= 1 && key.size() <= 253)",
-                "a key of spec.credentials.secretTemplate has more than 253 characters, or none: rename it",
-            ),
-        )
-    )
-
-    rotate_every: Annotated[
-        Duration | None,
-        Field(
-            description="Time between two rotations, such as 30d. "
-            "Left out: only when the annotation servicedb.io/rotate-at gets a new value."
-        ),
-    ] = None
-    overlap: Annotated[
-        Duration,
-        Field(description="Time for which the old credentials go on working after a rotation, such as 1h."),
-    ] = Duration("1h")
-    ca_file: Annotated[
-        str,
-        Field(
-            description="Path at which applications mount the Secret's ca.crt: it goes into the connection strings.",
-            max_length=255,
-            pattern=r"^/[^\x00-\x1F\x7F-\x9F]*$",
-        ),
-    ] = "/etc/servicedb/ca.crt"
-    secret_template: Annotated[
-        dict[str, Annotated[str, Field(max_length=4096)]],
-        Field(
-            description="Further keys of each Secret, such as DB_HOST: '{host}'. In the values stand {host}, {port}, "
-            "{dbname}, {user}, {password}, {sslmode} and {caFile}.",
-            max_length=64,
-        ),
-    ] = Field(default_factory=dict)
-    secret_labels: Annotated[
-        dict[str, LabelValue],
-        Field(
-            description="Labels for each Secret. Only under prefixes that the operator's settings allow.",
-            max_length=32,
-        ),
-    ] = Field(default_factory=dict)
-    secret_annotations: Annotated[
-        dict[str, Annotated[str, Field(max_length=4096)]],
-        Field(
-            description="Annotations for each Secret. Only under prefixes that the operator's settings allow.",
-            max_length=32,
-        ),
-    ] = Field(default_factory=dict)
 
 
 class Deletion(Part):
@@ -249,11 +189,10 @@ class ServiceDatabaseSpec(Part):
         ),
     ] = None
     parameters: Annotated[
-        dict[str, ParameterValue],
+        Parameters,
         Field(
             description="Settings of PostgreSQL for the database, such as statement_timeout: 30s. "
-            "Only those that servicedb allows.",
-            max_length=64,
+            "Only those that servicedb allows."
         ),
     ] = Field(default_factory=dict)
     extensions: Annotated[

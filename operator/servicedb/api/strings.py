@@ -90,6 +90,31 @@ Host = Annotated[
 Port = Annotated[int, Field(ge=1, le=65535)]
 Word = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[A-Za-z0-9]([-._A-Za-z0-9]*[A-Za-z0-9])?$")]
 LabelValue = Annotated[str, Field(max_length=63, pattern=r"^([A-Za-z0-9]([-._A-Za-z0-9]*[A-Za-z0-9])?)?$")]
+LabelKeyed = Field(
+    json_schema_extra=validations(
+        Rule(
+            r"self.all(key, key.matches('^([-.a-z0-9]{1,253}/)?[A-Za-z0-9]([-._A-Za-z0-9]{0,61}[A-Za-z0-9])?$'))",
+            "a key is not what Kubernetes takes as the name of a label or an annotation: "
+            "write it as name or as prefix.example.com/name",
+        )
+    )
+)
+"""On a map whose keys are names of labels or annotations."""
+
+Parameters = Annotated[
+    dict[str, Annotated[str, Field(max_length=1024, pattern=NO_CONTROL_CHARACTERS)]],
+    Field(
+        max_length=64,
+        json_schema_extra=validations(
+            Rule(
+                "self.all(key, key.matches('^[a-z_][a-z0-9_]{0,62}([.][a-z_][a-z0-9_]{0,62})?$'))",
+                "a key is not the name of a PostgreSQL setting: write it in lower case, such as statement_timeout",
+            )
+        ),
+    ),
+]
+"""Settings of PostgreSQL by their names. The operator knows which are allowed."""
+
 Line = Annotated[str, Field(max_length=1024, pattern=NO_CONTROL_CHARACTERS)]
 """One line of text."""
 
