@@ -105,7 +105,7 @@ class SecretReference(Part):
 class AdminSecretReference(SecretReference):
     username_key: Annotated[SecretKey, Field(description="Key of the Secret that holds the admin's name.")] = "username"
     password_key: Annotated[SecretKey, Field(description="Key of the Secret that holds the admin's password.")] = (
-        "password"
+        "password"  # noqa: S105  (the key's name)
     )
 
 

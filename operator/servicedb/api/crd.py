@@ -187,5 +187,5 @@ def _without_descriptions(schema: Schema) -> Schema:
 
 
 class _WithoutAnchors(yaml.SafeDumper):
-    def ignore_aliases(self, data: Any) -> bool:
+    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002
         return True

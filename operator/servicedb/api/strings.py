@@ -107,8 +107,8 @@ Parameters = Annotated[
         max_length=64,
         json_schema_extra=validations(
             Rule(
-                "self.all(key, key.matches('^[a-z_][a-z0-9_]{0,62}([.][a-z_][a-z0-9_]{0,62})?$'))",
-                "a key is not the name of a PostgreSQL setting: write it in lower case, such as statement_timeout",
+                "self.all(key, key.matches('^[A-Za-z_][A-Za-z0-9_]{0,62}([.][A-Za-z_][A-Za-z0-9_]{0,62})?$'))",
+                "a key is not the name of a PostgreSQL setting: write it with letters, digits and _, as in work_mem",
             )
         ),
     ),
