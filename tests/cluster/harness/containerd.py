@@ -1,5 +1,8 @@
 """Images of a running containerd."""
 
+import json
+import tarfile
+from hashlib import sha256
 from pathlib import Path
 
 from tests.cluster.harness.paths import State
@@ -8,8 +11,12 @@ from tests.cluster.harness.run import run
 KUBERNETES_NAMESPACE = "k8s.io"
 
 
-def import_image(state: State, archive: Path) -> None:
-    """Load a docker-archive under the names that it carries."""
+def import_image(state: State, archive: Path) -> bool:
+    """Load a docker-archive under the names that it carries; False when they mean its content already."""
+    names, content = _identity(archive)
+    markers = [state.images / sha256(name.encode()).hexdigest()[:16] for name in names]
+    if markers and all(marker.exists() and marker.read_text() == content for marker in markers):
+        return False
     run(
         "ctr",
         f"--address={state.containerd_socket}",
@@ -18,3 +25,15 @@ def import_image(state: State, archive: Path) -> None:
         "import",
         archive,
     )
+    for marker in markers:
+        marker.write_text(content)
+    return True
+
+
+def _identity(archive: Path) -> tuple[list[str], str]:
+    """The names that a docker-archive carries, and the name of its configuration, a hash of it all."""
+    with tarfile.open(archive) as tar:
+        file = tar.extractfile("manifest.json")
+        assert file is not None
+        manifest = json.load(file)
+    return [name for image in manifest for name in image["RepoTags"] or []], manifest[0]["Config"]

@@ -96,7 +96,8 @@ class LocalCluster:
         )
 
     def load_image(self, archive: Path) -> None:
-        containerd.import_image(self._state, archive)
+        with step(f"loading {archive.parent.name}/{archive.name} into cluster {self.name}"):
+            containerd.import_image(self._state, archive)
 
     def stop(self, component: str) -> None:
         process = self._process(component)
@@ -207,13 +208,9 @@ class LocalCluster:
             return None
 
     def _load_pause_image(self) -> None:
-        marker = self._state.images / "pause"
-        program = self._state.binaries / "pause"
-        if not marker.exists():
-            tar = self._state.images / "pause.tar"
-            archive.write_single_program(program, configuration.PAUSE_IMAGE, tar)
-            self.load_image(tar)
-            tar.rename(marker)
+        tar = self._state.images / "pause.tar"
+        archive.write_single_program(self._state.binaries / "pause", configuration.PAUSE_IMAGE, tar)
+        containerd.import_image(self._state, tar)
 
     # What there is
 

@@ -1,0 +1,139 @@
+"""PostgreSQL 17 in a cluster, reached over TLS alone: Service postgres in namespace databases."""
+
+import base64
+import json
+import secrets
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+
+import yaml
+
+from tests.cluster.harness import images
+from tests.cluster.harness.cluster import Cluster
+from tests.cluster.harness.paths import HARNESS
+from tests.cluster.harness.pki import Authority, KeyPair
+
+NAMESPACE = "databases"
+SERVICE = "postgres"
+HOST = f"{SERVICE}.{NAMESPACE}.svc"
+PORT = 5432
+POD = "postgres-0"
+READY_WITHIN = "180s"
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """A role that may log in, and the Secret of namespace databases (username, password) that says so."""
+
+    username: str
+    password: str
+    secret: str
+
+
+@dataclass(frozen=True, slots=True)
+class Postgres:
+    """A running server. Pods reach it as `host`; on a local cluster this machine reaches `address`."""
+
+    cluster: Cluster
+    address: str
+    authority: str
+    """The certificate (PEM) that vouches for the server's; verify-full holds for host and address."""
+    admin: Login
+    """servicedb_admin: CREATEROLE and CREATEDB, no superuser: what the operator gets."""
+    superuser: Login
+    host: str = HOST
+    port: int = PORT
+
+    def configure(self, **settings: str) -> None:
+        """Change settings that a reload takes up, such as log_statement="all" or log_connections="on"."""
+        self.psql(*(f"ALTER SYSTEM SET {name} = {_quoted(value)}" for name, value in settings.items()))
+        self.psql("SELECT pg_reload_conf()")
+
+    def psql(self, *statements: str, database: str = "postgres") -> str:
+        """Run statements as superuser in the pod; unaligned rows, without headers, come back."""
+        return self._exec("psql", "--no-psqlrc", f"--dbname={database}", text=";\n".join(statements) + ";\n")
+
+    def log(self) -> str:
+        """All that the server wrote since its pod was made."""
+        return self.cluster.kubectl("logs", f"--namespace={NAMESPACE}", POD)
+
+    def _exec(self, program: str, *arguments: str, text: str) -> str:
+        fixed = ["--host=/tmp", "--username=postgres", "--quiet", "--no-align", "--tuples-only", "--set=ON_ERROR_STOP=1"]
+        inside = [program, *arguments, *fixed]
+        return self.cluster.kubectl("exec", "--stdin", f"--namespace={NAMESPACE}", POD, "--", *inside, text=text)
+
+
+def ensure(cluster: Cluster, **settings: str) -> Postgres:
+    """Start the server, or find it running, and give it `settings` (see `Postgres.configure`)."""
+    cluster.load_image(images.postgres())
+    namespace, service, *rest = yaml.safe_load_all((HARNESS / "manifests" / "postgres.yaml").read_text())
+    _apply(cluster, namespace, service)
+    address = cluster.kubectl(
+        "get", f"--namespace={NAMESPACE}", "service", SERVICE, "--output=jsonpath={.spec.clusterIP}"
+    )
+    admin = _login(cluster, "postgres-admin", "servicedb_admin")
+    superuser = _login(cluster, "postgres-superuser", "postgres")
+    authority = _certificates(cluster, IPv4Address(address))
+    _apply(cluster, *rest)
+    cluster.kubectl(
+        "rollout", "status", f"--namespace={NAMESPACE}", f"statefulset/{SERVICE}", f"--timeout={READY_WITHIN}"
+    )
+    server = Postgres(cluster, address, authority, admin, superuser)
+    if settings:
+        server.configure(**settings)
+    return server
+
+
+def _login(cluster: Cluster, secret: str, username: str) -> Login:
+    found = _secret(cluster, secret)
+    if found is None:
+        found = {"username": username.encode(), "password": secrets.token_urlsafe(24).encode()}
+        _apply(cluster, _manifest(secret, found))
+    return Login(found["username"].decode(), found["password"].decode(), secret)
+
+
+def _certificates(cluster: Cluster, address: IPv4Address) -> str:
+    """Make the authority and the server's certificate, unless they are there; gives the authority's."""
+    found = _secret(cluster, "postgres-ca")
+    if found is None:
+        authority = Authority.create("servicedb test databases")
+        # The authority comes last: it says that the other is there.
+        for secret, pair in {
+            "postgres-tls": authority.server(HOST, [HOST, f"{HOST}.cluster.local", address]),
+            "postgres-ca": authority.pair,
+        }.items():
+            _apply(cluster, _manifest(secret, _pem(pair)))
+        found = _pem(authority.pair)
+    return found["tls.crt"].decode()
+
+
+def _pem(pair: KeyPair) -> dict[str, bytes]:
+    return {"tls.crt": pair.certificate, "tls.key": pair.key}
+
+
+def _secret(cluster: Cluster, name: str) -> dict[str, bytes] | None:
+    text = cluster.kubectl(
+        "get", f"--namespace={NAMESPACE}", "secret", name, "--ignore-not-found", "--output=json"
+    )
+    if not text:
+        return None
+    return {key: base64.b64decode(value) for key, value in json.loads(text)["data"].items()}
+
+
+def _manifest(name: str, data: dict[str, bytes]) -> dict[str, object]:
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": name, "namespace": NAMESPACE},
+        "data": {key: base64.b64encode(value).decode() for key, value in data.items()},
+    }
+
+
+def _apply(cluster: Cluster, *manifests: object) -> None:
+    cluster.kubectl(
+        "apply", "--server-side", "--field-manager=servicedb-harness", "--filename=-", text=yaml.safe_dump_all(manifests)
+    )
+
+
+def _quoted(value: str) -> str:
+    return "'" + value.replace("'", "''") + "'"
