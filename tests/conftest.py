@@ -1,3 +1,3 @@
 """What all tests share."""
 
-pytest_plugins = ["tests.postgres.fixtures"]
+pytest_plugins = ["pytester", "tests.completeness", "tests.postgres.fixtures"]
