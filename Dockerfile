@@ -17,33 +17,32 @@ RUN if ! command -v pg_dump || ! command -v zstd; then \
 # A name for the user: some programs refuse to run as a number that /etc/passwd does not know.
 RUN printf 'servicedb:x:65532:65532::/tmp:/usr/sbin/nologin\n' >> /etc/passwd \
     && printf 'servicedb:x:65532:\n' >> /etc/group
-
-FROM ${BASE_IMAGE} AS dependencies
 ARG PIP_NO_INDEX=""
 ARG PIP_FIND_LINKS=""
-ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
-COPY requirements.lock /build/
-# The package itself comes in a layer of its own, which the .pth file puts on the path: a change
-# of its sources rebuilds that small layer alone.
+# Wheels only, so nothing is compiled here and nothing but the environment is left. The package
+# itself gets a small layer of its own, which the .pth file puts on the path: a change of its
+# sources rebuilds that layer alone.
+COPY requirements.lock /opt/servicedb/
 RUN python3 -m venv /opt/servicedb/venv \
-    && /opt/servicedb/venv/bin/pip install --require-hashes --only-binary=:all: --requirement /build/requirements.lock \
-    && echo /opt/servicedb/package > "$(/opt/servicedb/venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/servicedb.pth"
-
-FROM dependencies AS package
-ARG PIP_NO_INDEX=""
-ARG PIP_FIND_LINKS=""
-COPY pyproject.toml README.md LICENSE /build/
-COPY operator /build/operator
-RUN /opt/servicedb/venv/bin/pip install --no-deps --target=/opt/servicedb/package /build
-
-FROM runtime
-COPY --from=dependencies /opt/servicedb/venv /opt/servicedb/venv
-COPY --from=package /opt/servicedb/package /opt/servicedb/package
-# Nothing is written: neither bytecode nor anything in the home, so that the root may be read-only.
+    && /opt/servicedb/venv/bin/pip install --disable-pip-version-check --no-cache-dir \
+        --require-hashes --only-binary=:all: --requirement /opt/servicedb/requirements.lock \
+    && echo /opt/servicedb/package \
+        > "$(/opt/servicedb/venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/servicedb.pth"
+# The root may be read-only: no bytecode is written, and home is where a pod has its scratch volume.
 ENV PATH=/opt/servicedb/package/bin:/opt/servicedb/venv/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
     HOME=/tmp
+
+FROM runtime AS package
+ARG PIP_NO_INDEX=""
+ARG PIP_FIND_LINKS=""
+COPY pyproject.toml README.md LICENSE /build/
+COPY operator /build/operator
+RUN pip install --disable-pip-version-check --no-cache-dir --no-deps --target=/opt/servicedb/package /build
+
+FROM runtime
 USER 65532:65532
 WORKDIR /tmp
 ENTRYPOINT ["servicedb"]
+COPY --from=package /opt/servicedb/package /opt/servicedb/package

@@ -11,23 +11,24 @@ from tests.cluster.harness.run import run
 KUBERNETES_NAMESPACE = "k8s.io"
 
 
-def import_image(state: State, archive: Path) -> bool:
-    """Load a docker-archive under the names that it carries; False when they mean its content already."""
+def has(state: State, archive: Path) -> bool:
+    """Whether the names that a docker-archive carries mean its content already."""
     names, content = _identity(archive)
-    markers = [state.images / sha256(name.encode()).hexdigest()[:16] for name in names]
-    if markers and all(marker.exists() and marker.read_text() == content for marker in markers):
-        return False
-    run(
-        "ctr",
-        f"--address={state.containerd_socket}",
-        f"--namespace={KUBERNETES_NAMESPACE}",
-        "images",
-        "import",
-        archive,
-    )
-    for marker in markers:
+    markers = _markers(state, names)
+    return bool(markers) and all(marker.exists() and marker.read_text() == content for marker in markers)
+
+
+def load(state: State, archive: Path) -> None:
+    """Load a docker-archive under the names that it carries."""
+    socket, space = f"--address={state.containerd_socket}", f"--namespace={KUBERNETES_NAMESPACE}"
+    run("ctr", socket, space, "images", "import", archive)
+    names, content = _identity(archive)
+    for marker in _markers(state, names):
         marker.write_text(content)
-    return True
+
+
+def _markers(state: State, names: list[str]) -> list[Path]:
+    return [state.images / sha256(name.encode()).hexdigest()[:16] for name in names]
 
 
 def _identity(archive: Path) -> tuple[list[str], str]:

@@ -6,7 +6,7 @@ Each function gives an archive in the cache that carries the hash of what it was
 import hashlib
 import shutil
 import sys
-from collections.abc import Iterable
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -32,7 +32,7 @@ def postgres() -> Path:
     dockerfile = DOCKERFILES / "postgres" / "Dockerfile"
     with _building("postgres"):
         base = _base()
-        archive = _archive("postgres", _hash_files([dockerfile], base))
+        archive = _archive("postgres", _hash([dockerfile], base))
         if not archive.exists():
             with step("building the image of PostgreSQL"):
                 buildah.build(dockerfile, dockerfile.parent, "localhost/postgres", {"BASE_IMAGE": base})
@@ -42,10 +42,10 @@ def postgres() -> Path:
 
 def operator(repository: Path = paths.REPOSITORY) -> Path:
     """The operator, from the project's own Dockerfile and the sources as they are now."""
-    sources = [file for name in OPERATOR_SOURCES for file in _files(repository / name)]
+    sources = _hash([repository / name for name in OPERATOR_SOURCES])
     with _building("operator"):
         base = _base()
-        archive = _archive("operator", _hash_files(sources, base))
+        archive = _archive("operator", _hash([], sources, base))
         if not archive.exists():
             wheels = _wheels(repository)
             with step("building the operator's image"):
@@ -63,7 +63,7 @@ def operator(repository: Path = paths.REPOSITORY) -> Path:
 def _base() -> str:
     """The name of the base image in buildah's storage."""
     dockerfile = DOCKERFILES / "base" / "Dockerfile"
-    content = _hash_files([dockerfile], " ".join([DEBIAN, *BASE_PACKAGES]))
+    content = _hash([dockerfile], " ".join([DEBIAN, *BASE_PACKAGES]))
     image = f"{BASE}:{content}"
     if buildah.has(image):
         return image
@@ -88,7 +88,7 @@ def _base() -> str:
 def _wheels(repository: Path) -> Path:
     """A folder with what requirements.lock names, and what builds the package, for the image's Python."""
     lock = repository / "requirements.lock"
-    folder = paths.cache() / "wheels" / _hash_files([lock], BASE_PYTHON)
+    folder = paths.cache() / "wheels" / _hash([lock], BASE_PYTHON)
     if folder.exists():
         return folder
     temporary = folder.with_name(f".{folder.name}")
@@ -119,19 +119,13 @@ def _building(kind: str) -> AbstractContextManager[None]:
     return exclusive(paths.cache() / "images.lock", f"it builds an image before {kind}")
 
 
-def _files(path: Path) -> Iterable[Path]:
-    if path.is_file():
-        return [path]
-    return sorted(
-        file
-        for file in path.rglob("*")
-        if file.is_file() and "__pycache__" not in file.parts and not any(p.endswith(".egg-info") for p in file.parts)
-    )
-
-
-def _hash_files(files: Iterable[Path], *more: str) -> str:
+def _hash(files: Sequence[Path], *more: str) -> str:
+    """A hash of files and of whole folders, by their names and content, wherever they lie."""
     content = hashlib.sha256("\0".join(more).encode())
-    for file in files:
-        content.update(f"\0{file}\0".encode())
-        content.update(file.read_bytes())
+    for path in files:
+        for file in [path] if path.is_file() else sorted(path.rglob("*")):
+            generated = any(part == "__pycache__" or part.endswith(".egg-info") for part in file.parts)
+            if file.is_file() and not generated:
+                content.update(f"\0{file.relative_to(path.parent)}\0".encode())
+                content.update(file.read_bytes())
     return content.hexdigest()[:16]

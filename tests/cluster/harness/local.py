@@ -96,8 +96,9 @@ class LocalCluster:
         )
 
     def load_image(self, archive: Path) -> None:
-        with step(f"loading {archive.parent.name}/{archive.name} into cluster {self.name}"):
-            containerd.import_image(self._state, archive)
+        if not containerd.has(self._state, archive):
+            with step(f"loading an image into cluster {self.name}"):
+                containerd.load(self._state, archive)
 
     def stop(self, component: str) -> None:
         process = self._process(component)
@@ -135,7 +136,7 @@ class LocalCluster:
                 self._make_namespaces()
             with step("etcd, containerd and the API server"):
                 self._run(["etcd", CONTAINERD, API_SERVER])
-            self._load_pause_image()
+            self.load_image(self._pause_image())
             self.kubectl("apply", "--filename", str(HARNESS / "manifests" / "dns.yaml"))
             with step("the node"):
                 began = datetime.now(UTC).replace(microsecond=0)
@@ -207,10 +208,10 @@ class LocalCluster:
         except HarnessError:
             return None
 
-    def _load_pause_image(self) -> None:
+    def _pause_image(self) -> Path:
         tar = self._state.images / "pause.tar"
         archive.write_single_program(self._state.binaries / "pause", configuration.PAUSE_IMAGE, tar)
-        containerd.import_image(self._state, tar)
+        return tar
 
     # What there is
 
