@@ -13,7 +13,9 @@ _DATABASE_NAME = re.compile(r"[a-z][a-z0-9_]*", re.ASCII)
 _LOGIN_NAME = re.compile(r"[a-z][a-z0-9_]*", re.ASCII)
 _RESERVED_DATABASES = frozenset({"postgres", "servicedb"})
 _RESERVED_PREFIXES = ("template", "pg_")
-_RESERVED_LOGINS = frozenset({"postgres", "public", "none", "servicedb", "current_user", "current_role", "session_user"})
+_RESERVED_LOGINS = frozenset(
+    {"postgres", "public", "none", "servicedb", "current_user", "current_role", "session_user"}
+)
 _LONGEST_FIXED_SUFFIX = "__migrator_a"
 
 LOCK_DATABASE = "servicedb"
@@ -67,7 +69,7 @@ def database_name_fault(database: str, roles: tuple[str, ...]) -> str | None:
             "set spec.databaseName to such a name"
         )
     if "__" in database or database.endswith("_"):
-        return f'database name "{shown}" holds "__" or ends in "_", which only role names may; choose another spec.databaseName'
+        return f'database name "{shown}" holds "__" or ends in "_"; choose another spec.databaseName'
     if database in _RESERVED_DATABASES or database.startswith(_RESERVED_PREFIXES):
         return f'database name "{shown}" is reserved by PostgreSQL or servicedb; choose another spec.databaseName'
     longest = max((*roles, database + _LONGEST_FIXED_SUFFIX), key=len)
@@ -83,7 +85,9 @@ def login_name_fault(login: str) -> str | None:
     """Why `login` can't be a fixed login name, as a sentence; None when it can."""
     shown = ascii(login)[1:-1]
     if not _LOGIN_NAME.fullmatch(login) or len(login) > NAME_BYTES:
-        return f'loginName "{shown}" is not usable: only a-z, 0-9 and _ are, with a letter first, up to {NAME_BYTES} bytes'
+        return (
+            f'loginName "{shown}" is not usable: only a-z, 0-9 and _ are, with a letter first, up to {NAME_BYTES} bytes'
+        )
     if "__" in login:
         return f'loginName "{shown}" holds "__", which is kept for the names that servicedb makes; choose another'
     if login in _RESERVED_LOGINS or login.startswith("pg_"):

@@ -18,7 +18,7 @@ class SelectorExpression(Part):
         json_schema_extra=validations(
             Rule(
                 "(self.operator in ['In', 'NotIn']) == (has(self.values) && self.values.size() > 0)",
-                "In and NotIn need values, Exists and DoesNotExist take none",
+                "In and NotIn need values, Exists and DoesNotExist take none: add or remove the values",
             )
         )
     )

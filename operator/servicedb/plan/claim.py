@@ -151,7 +151,7 @@ def _missing(wanted: Wanted, oid: int, seen: ServerScan, server: str) -> None:
     if wanted.recreate != str(oid):
         raise NeedsDecision(
             "DatabaseMissing",
-            f'database "{wanted.database}" (OID {oid}) is gone from server "{server}"; restore it, or, to start with an '
-            f'empty one, annotate this object servicedb.io/recreate="{oid}"',
+            f'database "{wanted.database}" (OID {oid}) is gone from server "{server}"; restore it, or, to start with '
+            f'an empty one, annotate this object servicedb.io/recreate="{oid}"',
             condition="DatabaseReady",
         )

@@ -50,9 +50,7 @@ def database_privileges(wanted: Wanted) -> frozenset[Privilege]:
         Privilege(names.read_write, "TEMPORARY"),
         Privilege(names.read_only, "CONNECT"),
     }
-    privileges |= {
-        Privilege(half, "CONNECT") for login in wanted.logins if not login.inherits for half in login.halves
-    }
+    privileges |= {Privilege(half, "CONNECT") for login in wanted.logins if not login.inherits for half in login.halves}
     return frozenset(privileges)
 
 
@@ -84,8 +82,6 @@ def _setting_steps(wanted: Wanted, seen: Mapping[tuple[str, str], Settings]) -> 
             if _plain(parameter, there.get(parameter)) != value:
                 reason = "differs from the spec" if value is not None else "not in the spec"
                 yield ChangeSetting(reason, wanted.database, role or None, parameter, value)
-
-
 
 
 def _plain(parameter: str, value: str | None) -> str | None:

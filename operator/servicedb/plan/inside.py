@@ -115,9 +115,7 @@ def _extension(
     yield CreateExtension("missing", extension.name, extension.schema, extension.version)
 
 
-def _checked_version(
-    wanted: Wanted, extension: WantedExtension, seen: InsideScan, *, admin_superuser: bool
-) -> str:
+def _checked_version(wanted: Wanted, extension: WantedExtension, seen: InsideScan, *, admin_superuser: bool) -> str:
     available = seen.available.get(extension.name)
     if available is None:
         raise _refused(wanted, extension, "is not installed on the server; have an admin install its package there")

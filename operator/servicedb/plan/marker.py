@@ -74,11 +74,13 @@ class Marker:
 class RoleNote:
     """The comment of every role but the owner: which owner role it belongs to, and what it is there for.
 
-    `retire_at` (RFC 3339) stands on a login whose Secret has moved on: from then it may no longer log in.
+    `secret` is the Secret of a login, so that it can be deleted when its object is gone. `retire_at` (RFC 3339)
+    stands on a login whose Secret has moved on: from then it may no longer log in.
     """
 
     owner: str
     role: str
+    secret: str | None = None
     retire_at: str | None = None
 
     def comment(self) -> str:
@@ -92,8 +94,13 @@ class RoleNote:
             return None
         match values:
             case {"owner": str(owner), "role": str(role)}:
-                retire_at = values.get("retire_at")
-                return cls(owner, role, retire_at if isinstance(retire_at, str) else None)
+                secret, retire_at = values.get("secret"), values.get("retire_at")
+                return cls(
+                    owner,
+                    role,
+                    secret if isinstance(secret, str) else None,
+                    retire_at if isinstance(retire_at, str) else None,
+                )
         return None
 
 

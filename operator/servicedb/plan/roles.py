@@ -52,7 +52,7 @@ def _login(
     overlap: timedelta,
 ) -> Iterator[RoleStep]:
     """One half. In use: it logs in. Not in use any more: it does until its overlap has passed."""
-    note = RoleNote(wanted.names.owner, login.role)
+    note = RoleNote(wanted.names.owner, login.role, login.secret_name)
     may_log_in = half in (state.active, state.pending)
     seen = roles.get(half)
     if not may_log_in and state.active is None and state.pending is None and seen is not None:

@@ -143,9 +143,7 @@ async def scan_inside(connection: AsyncConnection[Any], *, owner: str, extension
         },
         default_privileges={kind: _privileges(acl) for kind, acl in row["default_privileges"].items()},
         extensions={name: Extension(name, version, schema) for name, version, schema in row["extensions"] or ()},
-        available={
-            name: AvailableExtension(default, versions) for name, default, versions in row["available"] or ()
-        },
+        available={name: AvailableExtension(default, versions) for name, default, versions in row["available"] or ()},
     )
 
 

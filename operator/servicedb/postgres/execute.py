@@ -76,9 +76,7 @@ def statements(step: Step, *, server_version: int) -> list[sql.Composed]:
             text = sql.SQL("ALTER SCHEMA {} OWNER TO {}")
             return [text.format(sql.Identifier(step.name), sql.Identifier(step.owner))]
         case CreateExtension():
-            text = sql.SQL("CREATE EXTENSION {} SCHEMA {}").format(sql.Identifier(step.name), sql.Identifier(step.schema))
-            version = sql.SQL(" VERSION {}").format(sql.Literal(step.version)) if step.version else sql.SQL("")
-            return [sql.Composed([text, version])]
+            return [_create_extension(step)]
         case UpdateExtension():
             text = sql.SQL("ALTER EXTENSION {} UPDATE TO {}")
             return [text.format(sql.Identifier(step.name), sql.Literal(step.version))]
@@ -136,6 +134,11 @@ def _create_database(step: CreateDatabase) -> sql.Composed:
         parts.append(sql.SQL("{} {}").format(sql.SQL(keyword), sql.Literal(step.locale)))
     parts.append(sql.SQL("ALLOW_CONNECTIONS false"))
     return sql.SQL(" ").join(parts)
+
+
+def _create_extension(step: CreateExtension) -> sql.Composed:
+    create = sql.SQL("CREATE EXTENSION {} SCHEMA {}").format(sql.Identifier(step.name), sql.Identifier(step.schema))
+    return create if step.version is None else create + sql.SQL(" VERSION {}").format(sql.Literal(step.version))
 
 
 def _change_setting(step: ChangeSetting) -> sql.Composed:

@@ -1,0 +1,3 @@
+from servicedb.cli import main
+
+main()

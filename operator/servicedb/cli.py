@@ -1,0 +1,62 @@
+"""The command `servicedb`."""
+
+import asyncio
+import sys
+from pathlib import Path
+
+import click
+from kubernetes.aio.config import ConfigException
+
+from servicedb.api.crd import crd_files
+from servicedb.errors import Problem
+from servicedb.handlers import watch
+from servicedb.logs import set_up
+from servicedb.postgres.server import server_sql as sql_for_admin
+from servicedb.reconcile.run import run as run_operator
+from servicedb.settings import InvalidSetting, Settings
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="servicedb")
+def main() -> None:
+    """Service databases on PostgreSQL, from Kubernetes objects."""
+
+
+@main.command()
+@click.option("--kubeconfig", type=click.Path(), help="Run outside the cluster, with this kubeconfig.")
+def run(kubeconfig: str | None) -> None:
+    """Run the operator until SIGTERM."""
+    try:
+        settings = Settings.from_environment()
+        set_up(settings.log_level)
+        asyncio.run(run_operator(settings, kubeconfig, watch))
+    except InvalidSetting as error:
+        _fail(str(error))
+    except (ConfigException, OSError) as error:
+        _fail(f"no way into a cluster: {error}; run it in a pod, or name a kubeconfig with --kubeconfig")
+    except Problem as problem:
+        _fail(problem.message)
+
+
+@main.command("server-sql")
+@click.option("--admin", default="servicedb_admin", show_default=True, help="Name of the admin role.")
+def server_sql(admin: str) -> None:
+    """Print what a DBA runs once on a server, for a DatabaseServer's adminSecretRef."""
+    click.echo(sql_for_admin(admin), nl=False)
+
+
+@main.command()
+@click.option("--write", type=click.Path(file_okay=False, path_type=Path), help="Write the files into this folder.")
+def crds(write: Path | None) -> None:
+    """Print the CustomResourceDefinitions."""
+    for name, text in crd_files().items():
+        if write is None:
+            click.echo(text, nl=False)
+        else:
+            write.mkdir(parents=True, exist_ok=True)
+            (write / name).write_text(text)
+
+
+def _fail(sentence: str) -> None:
+    click.echo(f"servicedb: {sentence}", err=True)
+    sys.exit(2)

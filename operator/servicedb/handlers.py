@@ -1,0 +1,72 @@
+"""kopf's part: watching. Each event becomes a key in the queue, and nothing else happens here.
+
+kopf writes no annotation and no finalizer onto users' objects: there are only event handlers.
+"""
+
+import asyncio
+from typing import Any
+
+import kopf
+
+from servicedb.api.common import GROUP, VERSION
+from servicedb.kube.client import KubeClient
+from servicedb.kube.resources import DATABASE_SERVERS, SERVICE_DATABASES, Key
+from servicedb.reconcile.noticed import Watched
+
+
+async def watch(kube: KubeClient, watched: Watched, ready: asyncio.Event) -> None:
+    """Watch our kinds until SIGTERM or SIGINT. `ready` is set when the first objects are about to come in."""
+    await kopf.operator(
+        registry=_registry(kube, watched),
+        settings=_settings(),
+        standalone=True,
+        clusterwide=True,
+        ready_flag=ready,
+    )
+
+
+def _settings() -> kopf.OperatorSettings:
+    settings = kopf.OperatorSettings()
+    settings.posting.enabled = False
+    settings.peering.standalone = True
+    settings.watching.server_timeout = 300
+    settings.networking.request_timeout = 30
+    settings.queueing.idle_timeout = 0.2
+    settings.queueing.worker_limit = None
+    return settings
+
+
+def _registry(kube: KubeClient, watched: Watched) -> kopf.OperatorRegistry:
+    registry = kopf.OperatorRegistry()
+
+    @kopf.on.login(registry=registry)
+    def login(**_: Any) -> kopf.ConnectionInfo:
+        return _connection(kube)
+
+    for plural in (DATABASE_SERVERS, SERVICE_DATABASES):
+
+        @kopf.on.event(GROUP, VERSION, plural, registry=registry)
+        def noticed(event: kopf.RawEvent, *, plural: str = plural, **_: Any) -> None:
+            body = event["object"]
+            metadata = body["metadata"]
+            key = Key(plural, metadata.get("namespace", ""), metadata["name"])
+            if event["type"] == "DELETED":
+                watched.deleted(key)
+            else:
+                watched.seen(key, body)
+
+    return registry
+
+
+def _connection(kube: KubeClient) -> kopf.ConnectionInfo:
+    configuration = kube.configuration
+    scheme, _, token = (kube.token() or "").partition(" ")
+    return kopf.ConnectionInfo(
+        server=configuration.host,
+        ca_path=configuration.ssl_ca_cert,
+        insecure=not configuration.verify_ssl,
+        certificate_path=configuration.cert_file,
+        private_key_path=configuration.key_file,
+        scheme=scheme.capitalize() if token else None,
+        token=token or None,
+    )

@@ -1,0 +1,33 @@
+"""Logs: one JSON object a line, with the id of the round of work that it belongs to."""
+
+import logging
+from contextvars import ContextVar
+
+from pythonjsonlogger.json import JsonFormatter
+
+RECONCILE_ID: ContextVar[str | None] = ContextVar("reconcile_id", default=None)
+OBJECT: ContextVar[str | None] = ContextVar("object", default=None)
+
+
+def set_up(level: str) -> None:
+    """Send everything to standard error as JSON; kopf's chatter only where it warns."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(
+        JsonFormatter(
+            "{asctime}{levelname}{name}{message}",
+            style="{",
+            rename_fields={"asctime": "time", "levelname": "level", "name": "logger"},
+        )
+    )
+    handler.addFilter(_with_context)
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    logging.getLogger("kopf").setLevel(logging.WARNING)
+    logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
+
+
+def _with_context(record: logging.LogRecord) -> bool:
+    for name, variable in (("reconcile_id", RECONCILE_ID), ("object", OBJECT)):
+        value = variable.get()
+        if value is not None and not hasattr(record, name):
+            setattr(record, name, value)
+    return True

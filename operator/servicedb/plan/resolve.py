@@ -1,0 +1,193 @@
+"""From a ServiceDatabase and its DatabaseServer to what is wanted in PostgreSQL's terms, or to why not."""
+
+from collections.abc import Mapping
+
+from servicedb.api.common import RECREATE, ROTATE_AT
+from servicedb.api.database_server import DatabaseServer
+from servicedb.api.namespaces import NamespaceSelector
+from servicedb.api.roles import APP, MIGRATOR, AppRole, ExtraRole
+from servicedb.api.service_database import ServiceDatabase
+from servicedb.errors import Terminal
+from servicedb.naming import RoleNames, database_name_fault, default_database_name, login_name_fault
+from servicedb.plan.marker import Marker
+from servicedb.plan.parameters import checked_parameters
+from servicedb.plan.wanted import Access, Login, Wanted, WantedExtension
+
+
+def database_name(sdb: ServiceDatabase, server: DatabaseServer) -> str:
+    """The database that the object stands for: what its status says, else its spec, else its name."""
+    if sdb.status.database_name is not None:
+        return sdb.status.database_name
+    if sdb.spec.database_name is not None:
+        return sdb.spec.database_name
+    return default_database_name(namespace=sdb.metadata.namespace, name=sdb.metadata.name, style=server.spec.naming)
+
+
+def namespace_allowed(server: DatabaseServer, namespace: str, labels: Mapping[str, str]) -> bool:
+    """Whether `namespace`, which carries `labels`, may have databases on `server`."""
+    allowed = server.spec.allowed_namespaces
+    if allowed is None:
+        return False
+    match allowed.from_:
+        case "All":
+            return True
+        case "Names":
+            return namespace in (allowed.names or ())
+        case "Selector":
+            return allowed.selector is not None and _selects(allowed.selector, labels)
+
+
+def _selects(selector: NamespaceSelector, labels: Mapping[str, str]) -> bool:
+    """Source: Kubernetes documentation, "Labels and Selectors", "Set-based requirement"."""
+    for key, value in selector.match_labels.items():
+        if labels.get(key) != value:
+            return False
+    for expression in selector.match_expressions:
+        value_in = labels.get(expression.key) in expression.values
+        met = {
+            "In": value_in,
+            "NotIn": not value_in,
+            "Exists": expression.key in labels,
+            "DoesNotExist": expression.key not in labels,
+        }
+        if not met[expression.operator]:
+            return False
+    return True
+
+
+def resolve(sdb: ServiceDatabase, server: DatabaseServer, marker: Marker) -> Wanted:
+    """What `sdb` asks for on `server`. Raises Terminal, with a sentence, where it can't be had."""
+    _refuse_what_is_not_there_yet(sdb)
+    database = database_name(sdb, server)
+    names = RoleNames(database)
+    logins = _logins(sdb, server, names)
+    halves = tuple(half for login in logins for half in login.halves if "__" in half)
+    fault = database_name_fault(database, halves)
+    if fault is not None:
+        raise Terminal("InvalidName", fault, condition="DatabaseReady")
+    return Wanted(
+        database=database,
+        names=names,
+        logins=logins,
+        marker=marker,
+        schemas=_search_path(tuple(schema.name for schema in sdb.spec.schemas)),
+        extensions=tuple(
+            WantedExtension(extension.name, extension.schema_ or "extensions", extension.version)
+            for extension in sdb.spec.extensions
+        ),
+        untrusted_allowed=frozenset(server.spec.extensions.allowed),
+        parameters=checked_parameters(sdb.spec.parameters, where="spec.parameters"),
+        encoding=sdb.spec.encoding,
+        locale=sdb.spec.locale,
+        locale_provider=sdb.spec.locale_provider,
+        known_oid=sdb.status.database_oid,
+        recreate=sdb.metadata.annotations.get(RECREATE),
+    )
+
+
+def _refuse_what_is_not_there_yet(sdb: ServiceDatabase) -> None:
+    spec = sdb.spec
+    missing = {
+        "spec.mode Plan": spec.mode == "Plan",
+        "spec.driftPolicy Report": spec.drift_policy == "Report",
+        "spec.deletion.policy Delete": spec.deletion.policy == "Delete",
+        "spec.credentials.rotateEvery": spec.credentials.rotate_every is not None,
+        f"the annotation {ROTATE_AT}": ROTATE_AT in sdb.metadata.annotations,
+        "overrides of a role": any(role.overrides for _, role in spec.roles.named() if hasattr(role, "overrides")),
+    }
+    asked = [name for name, wanted in missing.items() if wanted]
+    if asked:
+        raise Terminal(
+            "NotSupportedYet",
+            f"this version of servicedb does not yet support {' and '.join(asked)}; take it out, "
+            "or install a version that does",
+        )
+
+
+def _search_path(schemas: tuple[str, ...]) -> tuple[str, ...]:
+    for schema in schemas:
+        if not schema.isascii() or not schema.replace("_", "a").isalnum() or schema.startswith("pg_"):
+            raise Terminal(
+                "InvalidName",
+                f'spec.schemas names "{ascii(schema)[1:-1]}"; use letters, digits and _ only, and no pg_ in front',
+                condition="DatabaseReady",
+            )
+        if schema in ("extensions", "information_schema") or schema != schema.lower():
+            raise Terminal(
+                "InvalidName", f'spec.schemas names "{schema}", which is taken or not in lower case; choose another'
+            )
+    return schemas if "public" in schemas else (*schemas, "public")
+
+
+def _logins(sdb: ServiceDatabase, server: DatabaseServer, names: RoleNames) -> tuple[Login, ...]:
+    limits = _connection_limits(sdb)
+    claimable = {
+        login for entry in server.spec.login_names if entry.namespace == sdb.metadata.namespace for login in entry.names
+    }
+    logins = []
+    for role, spec in sdb.spec.roles.named():
+        access = _access(role, spec)
+        works_as = {
+            Access.OWNER: names.owner,
+            Access.READ_WRITE: names.read_write,
+            Access.READ_ONLY: names.read_only,
+        }[access]
+        if spec.login_name is not None:
+            _check_login_name(spec.login_name, claimable, sdb, server)
+        logins.append(
+            Login(
+                role=role,
+                halves=(spec.login_name,) if spec.login_name is not None else names.pair(role),
+                access=access,
+                works_as=works_as,
+                secret_name=spec.secret_name,
+                connection_limit=limits[role],
+                parameters=checked_parameters(spec.parameters, where=f"parameters of spec.roles {role}"),
+            )
+        )
+    return tuple(logins)
+
+
+def _access(role: str, spec: object) -> Access:
+    if role == MIGRATOR:
+        return Access.OWNER
+    if isinstance(spec, AppRole | ExtraRole):
+        return Access(spec.access)
+    return Access.READ_ONLY
+
+
+def _check_login_name(login: str, claimable: set[str], sdb: ServiceDatabase, server: DatabaseServer) -> None:
+    fault = login_name_fault(login)
+    if fault is not None:
+        raise Terminal("InvalidName", fault, condition="RolesReady")
+    if login not in claimable:
+        raise Terminal(
+            "LoginNameNotAllowed",
+            f'loginName "{login}" is not listed for namespace "{sdb.metadata.namespace}" under spec.loginNames of '
+            f"DatabaseServer {server.metadata.name}; have an admin list it, or leave loginName out",
+            condition="RolesReady",
+        )
+
+
+def _connection_limits(sdb: ServiceDatabase) -> dict[str, int]:
+    """Role -> its limit, -1 for none: those with a limit of their own take it off the whole, the rest share equally."""
+    limits = {role: spec.connection_limit for role, spec in sdb.spec.roles.named()}
+    total = sdb.spec.connection_limit
+    if total is None:
+        return {role: limit if limit is not None else -1 for role, limit in limits.items()}
+    sharing = [role for role, limit in limits.items() if limit is None]
+    left = total - sum(limit for limit in limits.values() if limit is not None)
+    if left < len(sharing):
+        raise Terminal(
+            "InvalidConnectionLimit",
+            f"spec.connectionLimit is {total}: after the roles with a limit of their own {max(left, 0)} are left for "
+            f"{len(sharing)} others ({', '.join(sharing) or 'none'}); raise it, or lower theirs",
+            condition="RolesReady",
+        )
+    share = left // len(sharing) if sharing else 0
+    return {role: limit if limit is not None else share for role, limit in limits.items()}
+
+
+def app_secret(sdb: ServiceDatabase) -> str:
+    """The Secret that the Service Binding specification calls the binding."""
+    return next(role.secret_name for name, role in sdb.spec.roles.named() if name == APP)

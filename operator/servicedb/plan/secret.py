@@ -1,0 +1,115 @@
+"""What stands in a Secret, and how each value is written in the formats that applications read."""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from urllib.parse import quote
+
+from pydantic import SecretStr
+
+SECRET_TYPE = "servicebinding.io/postgresql"  # noqa: S105 - a type, no secret
+PENDING_USERNAME, PENDING_PASSWORD = "pending-username", "pending-password"
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionDetails:
+    """What an application needs to log in. `ca_certificate` is PEM, None where the system's roots do."""
+
+    host: str
+    port: int
+    database: str
+    user: str
+    password: SecretStr
+    sslmode: str
+    ca_file: str
+    ca_certificate: str | None
+
+
+def secret_data(details: ConnectionDetails, template: Mapping[str, str]) -> dict[str, str]:
+    """Every key of an active Secret, the template's included. Source: Service Binding specification, "Well-known
+    Secret Entries"; PostgreSQL documentation, "Connection URIs" and "The Password File"."""
+    password = details.password.get_secret_value()
+    root = details.ca_file if details.ca_certificate is not None else "system"
+    uri_parts = [f"sslmode={quote(details.sslmode)}"]
+    jdbc_parts = [f"user={_percent(details.user)}", f"password={_percent(password)}", f"sslmode={details.sslmode}"]
+    if details.sslmode in ("verify-ca", "verify-full"):  # libpq refuses to verify without being told by what
+        uri_parts.append(f"sslrootcert={quote(root, safe='/')}")
+        if details.ca_certificate is not None:
+            jdbc_parts.append(f"sslrootcert={quote(root, safe='/')}")
+    host = f"[{details.host}]" if ":" in details.host else details.host
+    place = f"{host}:{details.port}/{_percent(details.database)}"
+    data = {
+        "type": "postgresql",
+        "provider": "servicedb",
+        "username": details.user,
+        "user": details.user,
+        "password": password,
+        "dbname": details.database,
+        "host": details.host,
+        "port": str(details.port),
+        "sslmode": details.sslmode,
+        "uri": f"postgresql://{_percent(details.user)}:{_percent(password)}@{place}?{'&'.join(uri_parts)}",
+        "jdbc-uri": f"jdbc:postgresql://{place}?{'&'.join(jdbc_parts)}",
+        "pgpass": ":".join(
+            _pgpass(value) for value in (details.host, str(details.port), details.database, details.user, password)
+        ),
+    }
+    if details.ca_certificate is not None:
+        data["ca.crt"] = details.ca_certificate
+    values = {
+        "host": details.host,
+        "port": str(details.port),
+        "dbname": details.database,
+        "user": details.user,
+        "password": password,
+        "sslmode": details.sslmode,
+        "caFile": details.ca_file,
+    }
+    return {**{key: rendered(text, values) for key, text in template.items()}, **data}
+
+
+def rendered(text: str, values: Mapping[str, str]) -> str:
+    """`text` with `{host}`, `{password}` and so on filled in, each escaped for the format that the text is in.
+
+    A URI has `://`, a libpq string `host=... user=...`, an ADO.NET string `Host=...;`; anything else is taken as it
+    is. Unknown placeholders stay as they are, so that braces of other formats survive.
+    """
+    escape = _escape_for(text)
+    return _PLACEHOLDER.sub(lambda match: escape(values[match[1]]) if match[1] in values else match[0], text)
+
+
+_PLACEHOLDER = re.compile(r"\{([a-zA-Z]+)\}")
+_LIBPQ = re.compile(r"\s*(?:[a-z_]+\s*=\s*(?:'[^']*'|\S*)\s*){2,}")
+_ADO_NET = re.compile(r"\s*[A-Za-z ]+=[^;]*;")
+
+
+def _escape_for(text: str) -> Callable[[str], str]:
+    if "://" in text:
+        return _percent
+    if _ADO_NET.match(text):
+        return _ado_net
+    if _LIBPQ.fullmatch(text):
+        return _libpq
+    return str
+
+
+def _percent(value: str) -> str:
+    return quote(value, safe="")
+
+
+def _ado_net(value: str) -> str:
+    """Source: Microsoft's documentation, "Connection String Syntax" (ADO.NET)."""
+    if re.fullmatch(r"[^;'\"=\s{}](?:[^;'\"={}]*[^;'\"=\s{}])?", value):
+        return value
+    return '"' + value.replace('"', '""') + '"'
+
+
+def _libpq(value: str) -> str:
+    """Source: PostgreSQL documentation, "Keyword/Value Connection Strings"."""
+    if re.fullmatch(r"[^\s'\\]+", value):
+        return value
+    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def _pgpass(value: str) -> str:
+    return value.replace("\\", "\\\\").replace(":", "\\:")

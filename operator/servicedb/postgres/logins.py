@@ -1,0 +1,85 @@
+"""Logging in just as an application does: the only proof that a Secret works."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import psycopg
+from psycopg import AsyncConnection
+
+from servicedb.plan.wanted import Login
+from servicedb.postgres.connections import Account, Endpoint, connect
+
+
+class Outcome(StrEnum):
+    PROVED = "Proved"
+    REFUSED = "Refused"
+    OTHER_ROLE = "OtherRole"
+
+
+@dataclass(frozen=True, slots=True)
+class LoginTest:
+    """How a login went. `detail` is the server's sentence, or the role that the session came to work as."""
+
+    outcome: Outcome
+    detail: str = ""
+
+
+async def try_login(endpoint: Endpoint, account: Account, database: str, login: Login) -> LoginTest:
+    """Log in through `endpoint` and see that the session works as it should, also after DISCARD ALL.
+
+    Poolers send DISCARD ALL between two clients; some old minor releases of PostgreSQL lose the role over it.
+    """
+    try:
+        connection = await connect(endpoint, account, database, application_name="servicedb-login-test", pinned=False)
+    except psycopg.OperationalError as error:
+        return LoginTest(Outcome.REFUSED, _first_line(error))
+    try:
+        async with connection:
+            for statement in (None, b"DISCARD ALL"):
+                if statement is not None:
+                    await connection.execute(statement)
+                row = await (await connection.execute(b"SELECT current_user")).fetchone()
+                if row is None or row[0] != login.works_as:
+                    return LoginTest(Outcome.OTHER_ROLE, str(row[0]) if row else "")
+    except psycopg.Error as error:
+        return LoginTest(Outcome.REFUSED, _first_line(error))
+    return LoginTest(Outcome.PROVED)
+
+
+async def admin_can_log_in(endpoint: Endpoint, account: Account, database: str) -> str | None:
+    """Why the administrator itself can't log in through `endpoint`; None when it can.
+
+    A password may be replaced only when the way there is known to be free.
+    """
+    try:
+        connection = await connect(endpoint, account, database)
+    except psycopg.OperationalError as error:
+        return _first_line(error)
+    await connection.close()
+    return None
+
+
+async def obstacle_to_login(connection: AsyncConnection[Any], half: str) -> str | None:
+    """What the catalogue knows that keeps `half` from logging in with any password; None where there is nothing."""
+    row = await (
+        await connection.execute(
+            "SELECT rolcanlogin, rolconnlimit, (SELECT count(*) FROM pg_stat_activity WHERE usename = rolname)"
+            " FROM pg_roles WHERE rolname = %s",
+            (half,),
+        )
+    ).fetchone()
+    if row is None:
+        return "the role is not there"
+    may_log_in, limit, sessions = row
+    if not may_log_in:
+        return "the role may not log in"
+    if limit >= 0 and sessions >= limit:
+        return f"it has as many sessions as its connectionLimit allows ({limit})"
+    return None
+
+
+def _first_line(error: psycopg.Error) -> str:
+    """The server's words without the address, which the message names already. libpq puts no password there."""
+    text = (error.diag.message_primary or str(error)).strip()
+    return text.splitlines()[-1].strip() if text else type(error).__name__

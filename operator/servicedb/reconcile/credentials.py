@@ -1,0 +1,284 @@
+"""The Secrets of one ServiceDatabase: written as pending, proved by a login, then made active."""
+
+import asyncio
+import secrets as randomness
+import string
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Self
+
+from pydantic import SecretStr
+
+from servicedb import metrics
+from servicedb.api.service_database import ServiceDatabase
+from servicedb.errors import Retryable, Terminal
+from servicedb.kube import secrets
+from servicedb.kube.resources import Key
+from servicedb.kube.secrets import Address, Written
+from servicedb.plan.credentials import LoginState, SeenSecret, login_state, secret_steps
+from servicedb.plan.observed import Role
+from servicedb.plan.secret import ConnectionDetails, secret_data
+from servicedb.plan.steps import ActivateSecret, PrepareSecret, ProveLogin, Step
+from servicedb.plan.wanted import Login, Wanted
+from servicedb.postgres.connections import Account, Endpoint
+from servicedb.postgres.logins import LoginTest, Outcome, admin_can_log_in, obstacle_to_login, try_login
+from servicedb.postgres.session import Session
+from servicedb.reconcile.world import Looked, Server, World
+
+_ALPHABET = string.ascii_letters + string.digits
+_PASSWORD_LENGTH = 32
+
+
+def new_password() -> SecretStr:
+    """32 letters and digits, 190 bits: nothing in it has to be escaped in any format."""
+    return SecretStr("".join(randomness.choice(_ALPHABET) for _ in range(_PASSWORD_LENGTH)))
+
+
+@dataclass(slots=True)
+class Credentials:
+    """The Secrets as last read or written, by the role of their login. `refused`: logins the server turned down."""
+
+    key: Key
+    sdb: ServiceDatabase
+    wanted: Wanted
+    server: Server
+    world: World
+    written: dict[str, Written | None]
+    refused: frozenset[str] = frozenset()
+
+    @classmethod
+    async def read(cls, key: Key, sdb: ServiceDatabase, wanted: Wanted, server: Server, world: World) -> Self:
+        """Read the Secret of each login. Raises a Problem where the operator may not, or may not write as asked."""
+        for field, asked in (
+            ("secretLabels", sdb.spec.credentials.secret_labels),
+            ("secretAnnotations", sdb.spec.credentials.secret_annotations),
+        ):
+            for name in asked:
+                if not name.startswith(world.settings.secret_metadata_prefixes or ("\0",)):
+                    raise Terminal(
+                        "SecretMetadataNotAllowed",
+                        f'spec.credentials.{field} names "{name}", which no prefix in the operator\'s settings allows; '
+                        "remove it, or have an admin add its prefix to SERVICEDB_SECRET_METADATA_PREFIXES",
+                        condition="CredentialsReady",
+                    )
+        credentials = cls(key, sdb, wanted, server, world, {})
+        found = await asyncio.gather(*(secrets.read(world.kube, credentials._address(w)) for w in wanted.logins))
+        credentials.written = {login.role: there for login, there in zip(wanted.logins, found, strict=True)}
+        return credentials
+
+    def steps(self, roles: Mapping[str, Role]) -> list[PrepareSecret]:
+        """The new passwords that are needed; raises Terminal for a Secret of somebody else's."""
+        seen = {role: there.seen if there is not None else None for role, there in self.written.items()}
+        return secret_steps(self.wanted, seen, roles, refused=self.refused)
+
+    def states(self) -> dict[str, LoginState]:
+        return {login.role: login_state(login, self._seen(login)) for login in self.wanted.logins}
+
+    def pending_passwords(self) -> dict[str, SecretStr]:
+        """Half -> the password that it is about to get."""
+        found = {}
+        for login in self.wanted.logins:
+            state, seen = self.states()[login.role], self._seen(login)
+            if state.pending is not None and seen is not None and seen.pending_password is not None:
+                found[state.pending] = seen.pending_password
+        return found
+
+    def unproved(self) -> bool:
+        """Whether some login has not been proved with what its Secret says now."""
+        return any(not self._proved(login) for login in self.wanted.logins)
+
+    def outdated(self) -> bool:
+        """Whether some Secret says something else than it should, its password apart."""
+        return any(self._data(login) is None or not self._up_to_date(login) for login in self.wanted.logins)
+
+    async def prepare(self, roles: Mapping[str, Role]) -> list[Step]:
+        """Write a pending password wherever one is needed."""
+        steps = self.steps(roles)
+        for step in steps:
+            self.world.step(step)
+            login = self._login(step.role)
+            self.written[step.role] = await secrets.prepare(
+                self.world.kube,
+                self._address(login),
+                self.written[step.role],
+                username=step.half,
+                password=new_password(),
+            )
+        self.refused = frozenset()
+        return list(steps)
+
+    async def prove_and_activate(self, connection: Session) -> list[Step]:
+        """Try every login that has not been tried with its present password, and activate the pending ones that work.
+
+        Afterwards `refused` holds the active logins that the server turned down although nothing stood in the way.
+        """
+        done: list[Step] = []
+        for login in self.wanted.logins:
+            state = self.states()[login.role]
+            if state.pending is not None:
+                await self._prove(connection, login, state.pending, self._pending(login))
+                done += [
+                    ProveLogin("a pending password", login.role, state.pending),
+                    await self._activate(login, state.pending, self._pending(login), renewed=True),
+                ]
+            elif state.active is not None:
+                if not self._up_to_date(login):
+                    done.append(await self._activate(login, state.active, self._active(login), renewed=False))
+                if not self._proved(login):
+                    await self._prove(connection, login, state.active, self._active(login))
+            self._note_proof(login)
+        return done
+
+    def status(self) -> list[dict[str, str]]:
+        """Each login as status.roles shows it."""
+        rows = []
+        for login in self.wanted.logins:
+            there = self.written[login.role]
+            row = {"name": login.role, "secretName": login.secret_name}
+            if there is not None and there.seen.username is not None:
+                row["loginName"] = there.seen.username
+            if there is not None and there.rotated_at is not None:
+                row["rotatedAt"] = there.rotated_at.replace("+00:00", "Z")
+            rows.append(row)
+        return rows
+
+    async def _prove(self, connection: Session, login: Login, half: str, password: SecretStr) -> None:
+        self.world.step(ProveLogin("not proved with its present password", login.role, half))
+        endpoint = self._endpoint()
+        test = await try_login(endpoint, Account(half, password), self.wanted.database, login)
+        metrics.LOGIN_TESTS.labels(test.outcome.value).inc()
+        match test.outcome:
+            case Outcome.PROVED:
+                return
+            case Outcome.OTHER_ROLE:
+                raise Terminal(
+                    "LoginLosesRole",
+                    f'login "{half}" on {endpoint} works as "{test.detail}" instead of "{login.works_as}"; '
+                    "old minor releases of PostgreSQL lose the role over DISCARD ALL: upgrade the server",
+                    condition="CredentialsReady",
+                )
+        await self._explain_refusal(connection, login, half, test)
+
+    async def _explain_refusal(self, connection: Session, login: Login, half: str, test: LoginTest) -> None:
+        """Raise what stands in the way; where nothing does, the password itself is wrong and is to be replaced."""
+        endpoint = self._endpoint()
+        assert self.server.admin is not None
+        fault = await admin_can_log_in(endpoint, self.server.admin.account, self.wanted.database)
+        if fault is not None:
+            raise Retryable(
+                "ClientEndpointUnreachable",
+                f"logins can't be tried through {endpoint}: the admin itself can't log in to database "
+                f'"{self.wanted.database}" there: {fault}',
+                condition="CredentialsReady",
+                ready="Unknown",
+            )
+        obstacle = await obstacle_to_login(connection, half)
+        if obstacle is not None:
+            raise Retryable(
+                "LoginNotTried",
+                f'login "{half}" on {endpoint} can\'t be tried: {obstacle}',
+                condition="CredentialsReady",
+                ready="Unknown",
+            )
+        if self.states()[login.role].pending is None:
+            self.refused |= {login.role}
+            return
+        raise Retryable(
+            "LoginRefused",
+            f'login "{half}" is refused by {endpoint} with the password that it was just given: {test.detail}',
+            condition="CredentialsReady",
+        )
+
+    async def _activate(self, login: Login, half: str, password: SecretStr, *, renewed: bool) -> ActivateSecret:
+        there = self.written[login.role]
+        assert there is not None
+        reason = "its login was proved" if renewed else "it differs from what it should say"
+        step = ActivateSecret(reason, login.role, half)
+        self.world.step(step)
+        self.written[login.role] = await secrets.activate(
+            self.world.kube,
+            self._address(login),
+            there,
+            secret_data(self._details(half, password), self.sdb.spec.credentials.secret_template),
+            labels=self.sdb.spec.credentials.secret_labels,
+            annotations=self.sdb.spec.credentials.secret_annotations,
+            now=self.world.now() if renewed else None,
+        )
+        return step
+
+    def _note_proof(self, login: Login) -> None:
+        if login.role not in self.refused:
+            self.world.logins[(self.key, login.role)] = Looked(self._proof_version(login), time.monotonic())
+
+    def _proved(self, login: Login) -> bool:
+        proof = self.world.logins.get((self.key, login.role))
+        return (
+            proof is not None
+            and proof.version == self._proof_version(login)
+            and time.monotonic() - proof.at < self.world.settings.proof_age
+        )
+
+    def _proof_version(self, login: Login) -> object:
+        seen = self._seen(login)
+        return (seen.version if seen is not None else None, self._endpoint())
+
+    def _up_to_date(self, login: Login) -> bool:
+        there, data = self.written[login.role], self._data(login)
+        spec = self.sdb.spec.credentials
+        return (
+            there is not None
+            and data is not None
+            and secrets.up_to_date(there, data, spec.secret_labels, spec.secret_annotations)
+        )
+
+    def _data(self, login: Login) -> dict[str, str] | None:
+        """What the Secret should say with the password that it has; None where it has none in use."""
+        state, seen = self.states()[login.role], self._seen(login)
+        if state.active is None or seen is None or seen.password is None:
+            return None
+        return secret_data(self._details(state.active, seen.password), self.sdb.spec.credentials.secret_template)
+
+    def _details(self, user: str, password: SecretStr) -> ConnectionDetails:
+        endpoint = self._endpoint()
+        return ConnectionDetails(
+            host=endpoint.host,
+            port=endpoint.port,
+            database=self.wanted.database,
+            user=user,
+            password=password,
+            sslmode=endpoint.tls.sslmode,
+            ca_file=self.sdb.spec.credentials.ca_file,
+            ca_certificate=self.server.ca_certificate,
+        )
+
+    def _endpoint(self) -> Endpoint:
+        assert self.server.client_endpoint is not None
+        return self.server.client_endpoint
+
+    def _seen(self, login: Login) -> SeenSecret | None:
+        there = self.written.get(login.role)
+        return there.seen if there is not None else None
+
+    def _pending(self, login: Login) -> SecretStr:
+        seen = self._seen(login)
+        assert seen is not None
+        assert seen.pending_password is not None
+        return seen.pending_password
+
+    def _active(self, login: Login) -> SecretStr:
+        seen = self._seen(login)
+        assert seen is not None
+        assert seen.password is not None
+        return seen.password
+
+    def _login(self, role: str) -> Login:
+        return next(login for login in self.wanted.logins if login.role == role)
+
+    def _address(self, login: Login) -> Address:
+        return Address(
+            self.sdb.metadata.namespace,
+            login.secret_name,
+            f"{self.server.name}/{self.wanted.database}",
+            login.role,
+        )

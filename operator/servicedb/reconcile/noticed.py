@@ -1,0 +1,133 @@
+"""Which objects there are: from the watch as it delivers, and from our own list, which a watch can't silently miss.
+
+A relist after 410 tells of no deletion, and a watcher can end for good: so everything is listed again at each resync,
+and an object that stays newer than the watch has delivered makes the operator unhealthy.
+"""
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from servicedb import metrics
+from servicedb.api.common import GROUP
+from servicedb.errors import Problem
+from servicedb.kube import resources
+from servicedb.kube.client import ApiError
+from servicedb.kube.resources import DATABASE_SERVERS, SERVICE_DATABASES, Key
+from servicedb.reconcile.world import Noticed, World
+
+_log = logging.getLogger(__name__)
+
+_LAG_ALLOWED = 60.0
+_CHECK_SECONDS = 10.0
+
+
+class Watched:
+    """What the watch has delivered, and what it owes."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._content: dict[Key, int] = {}
+        self._delivered: dict[Key, int] = {}
+        self._owed: dict[Key, tuple[int, float]] = {}
+        self.listed = False
+
+    def seen(self, key: Key, body: Mapping[str, Any]) -> None:
+        """An object as the watch delivered it. Enqueues it unless only its status or managedFields changed."""
+        version = int(body["metadata"]["resourceVersion"])
+        self._delivered[key] = version
+        if key in self._owed and version >= self._owed[key][0]:
+            del self._owed[key]
+        if self._note(key, body):
+            self._world.enqueue(key)
+
+    def deleted(self, key: Key) -> None:
+        self._owed.pop(key, None)
+        self._drop(key)
+        self._world.enqueue(key)
+
+    def lag(self) -> float:
+        """For how many seconds some object has been newer than the watch has delivered."""
+        now = time.monotonic()
+        return max((now - since for _, since in self._owed.values()), default=0.0)
+
+    @property
+    def healthy(self) -> bool:
+        return self.lag() < _LAG_ALLOWED
+
+    async def keep_listing(self) -> None:
+        """List everything now and at each resync, and have it all looked at, spread over half of the time."""
+        while True:
+            try:
+                await self._list(spread=self._world.settings.resync / 2 if self.listed else 0.0)
+                self.listed = True
+                pause = self._world.settings.resync * random.uniform(0.9, 1.1)  # noqa: S311 - only spreads load
+            except (Problem, ApiError) as error:
+                _log.warning("objects could not be listed: %s", error)
+                pause = min(5.0, self._world.settings.resync)
+            await asyncio.sleep(pause)
+
+    async def keep_checking(self) -> None:
+        """See that what the watch owes has come, or is gone."""
+        while True:
+            await asyncio.sleep(_CHECK_SECONDS)
+            metrics.WATCH_LAG.set(self.lag())
+            for key in [key for key, (_, since) in self._owed.items() if time.monotonic() - since > _LAG_ALLOWED / 2]:
+                try:
+                    if await self._world.kube.get(key.path) is None:
+                        self._owed.pop(key, None)
+                except (Problem, ApiError):
+                    self._owed.pop(key, None)  # the CRD or the API server is away: that is not the watch's fault
+
+    async def _list(self, *, spread: float) -> None:
+        """A kind that is not there is left as it was: an empty answer would look like a deletion of everything."""
+        for plural in (DATABASE_SERVERS, SERVICE_DATABASES):
+            there = set()
+            try:
+                async for body in self._world.kube.list(resources.collection(plural)):
+                    key = Key(plural, body["metadata"].get("namespace", ""), body["metadata"]["name"])
+                    there.add(key)
+                    self._note(key, body)
+                    self._owe(key, int(body["metadata"]["resourceVersion"]))
+                    if spread:
+                        self._world.enqueue_after(key, random.uniform(0, spread))  # noqa: S311
+                    else:
+                        self._world.enqueue(key)
+            except ApiError as error:
+                if error.status != 404:
+                    raise
+                _log.warning("the CRD %s.%s is not installed", plural, GROUP)
+                continue
+            for key in [key for key in self._content if key.plural == plural and key not in there]:
+                self._drop(key)
+                self._world.enqueue(key)
+
+    def _owe(self, key: Key, version: int) -> None:
+        if self._delivered.get(key, -1) < version and key not in self._owed:
+            self._owed[key] = (version, time.monotonic())
+
+    def _note(self, key: Key, body: Mapping[str, Any]) -> bool:
+        """Remember the object; whether anything but its status and managedFields differs from before."""
+        metadata = body["metadata"]
+        if key.plural == SERVICE_DATABASES:
+            server = ((body.get("spec") or {}).get("serverRef") or {}).get("name", "")
+            self._world.databases[key] = Noticed(server, metadata["uid"])
+        content = hash(
+            (
+                metadata["uid"],
+                metadata.get("generation"),
+                metadata.get("deletionTimestamp"),
+                frozenset((metadata.get("annotations") or {}).items()),
+            )
+        )
+        changed = self._content.get(key) != content
+        self._content[key] = content
+        return changed
+
+    def _drop(self, key: Key) -> None:
+        self._content.pop(key, None)
+        self._delivered.pop(key, None)
+        self._world.databases.pop(key, None)

@@ -1,0 +1,150 @@
+"""Databases whose object is gone: logins closed, the marker says so, the Secrets go. Nothing is dropped."""
+
+import logging
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from servicedb.api.common import ACKNOWLEDGE
+from servicedb.api.service_database import ServiceDatabase
+from servicedb.kube import secrets
+from servicedb.kube.resources import SERVICE_DATABASES, Key
+from servicedb.naming import RoleNames
+from servicedb.plan.conditions import Finding
+from servicedb.plan.marker import Marker, RoleNote
+from servicedb.plan.observed import ServerScan
+from servicedb.plan.release import Absence, LiveObject, is_gone, releases
+from servicedb.plan.resolve import database_name
+from servicedb.plan.steps import AlterRole, CommentOnRole, RoleStep
+from servicedb.postgres.apply import apply_role_steps
+from servicedb.postgres.catalog import scan_database
+from servicedb.reconcile.world import Server, World
+
+_log = logging.getLogger(__name__)
+
+
+async def release_what_is_gone(server: Server, world: World) -> Finding | None:
+    """Release what has been gone at two scans. Returns how Ready reads when too many are gone at once, else None."""
+    now = world.now()
+    absent = {}
+    for database, marker in server.markers.items():
+        if marker.released is not None and marker.cluster == world.cluster_uid:
+            await _delete_secrets(server, world, database, marker)
+        elif await _gone(server, world, database, marker):
+            absent[database] = server.absent.get(database, now)
+    server.absent = absent
+    total = sum(marker.cluster == world.cluster_uid for marker in server.markers.values())
+    found = [Absence(database, server.markers[database], since) for database, since in absent.items()]
+    decision = releases(
+        found,
+        total=total,
+        max_releases=server.resource.spec.deletion_guard.max_releases,
+        acknowledged=server.resource.metadata.annotations.get(ACKNOWLEDGE),
+        now=now,
+        confirmation=timedelta(seconds=world.settings.resync * 0.5),
+    )
+    for absence in decision.due:
+        await _release(server, world, absence, now)
+    if not decision.held:
+        return None
+    names = ", ".join(sorted(absence.database for absence in decision.held)[:5])
+    return Finding(
+        "Ready",
+        "True",
+        "ReleasesHeld",
+        f"{len(decision.held)} ServiceDatabases are gone at once ({names}...), more than spec.deletionGuard allows: "
+        f'nothing is released until they are back, or you annotate this server with {ACKNOWLEDGE}="{decision.token}"',
+    )
+
+
+async def _gone(server: Server, world: World, database: str, marker: Marker) -> bool:
+    """A live look: the API server's own word about the CRD, the namespace and the object, never a cache's."""
+    if marker.cluster != world.cluster_uid:
+        return False
+    known = Key(SERVICE_DATABASES, marker.namespace, marker.name)
+    noticed = world.databases.get(known)
+    if noticed is not None and noticed.uid == marker.uid and database not in server.absent:
+        return False
+    namespace = await world.namespace(marker.namespace, fresh=True)
+    live = None
+    if namespace is not None:
+        body = await world.kube.get(known.path)
+        if body is not None:
+            live = _live(ServiceDatabase.parse(body), world)
+    return is_gone(
+        database,
+        marker,
+        server=server.system_identifier or "",
+        cluster=world.cluster_uid,
+        crd=await world.crd(fresh=True),
+        namespace_uid=namespace.uid if namespace is not None else None,
+        live=live,
+    )
+
+
+def _live(sdb: ServiceDatabase, world: World) -> LiveObject:
+    server = world.servers.get(sdb.spec.server_ref.name)
+    if server is None:
+        return LiveObject(None, "")
+    return LiveObject(server.system_identifier, database_name(sdb, server.resource))
+
+
+async def _release(server: Server, world: World, absence: Absence, now: datetime) -> None:
+    """Under the lock, after one more look: no login any more, and the marker says since when."""
+    assert server.admin is not None
+    names = RoleNames(absence.database)
+    async with server.admin.locked(absence.database) as connection:
+        seen = await scan_database(connection, absence.database, roles=[names.owner])
+        owner = seen.roles.get(names.owner)
+        marker = Marker.read(owner.comment) if owner is not None else None
+        if marker != absence.marker or not await _gone(server, world, absence.database, absence.marker):
+            return
+        released = replace(absence.marker, released=now.isoformat(timespec="seconds"))
+        await apply_role_steps(connection, release_steps(seen, names, released), {}, world.step)
+    _log.info("released database %s: %s is gone", absence.database, absence.marker.holder)
+    server.markers[absence.database] = released
+    server.absent.pop(absence.database, None)
+    await _delete_secrets(server, world, absence.database, released)
+
+
+def release_steps(seen: ServerScan, names: RoleNames, released: Marker) -> list[RoleStep]:
+    """The marker first, then NOLOGIN for every login that carries a note of this database."""
+    steps: list[RoleStep] = [CommentOnRole("its object is gone", names.owner, released.comment())]
+    for role in sorted(seen.roles.values(), key=lambda role: role.name):
+        note = RoleNote.read(role.comment)
+        if note is not None and note.owner == names.owner and role.login:
+            steps.append(AlterRole("its object is gone", role.name, ("NOLOGIN",)))
+    return steps
+
+
+async def _delete_secrets(server: Server, world: World, database: str, marker: Marker) -> None:
+    """Delete the Secrets that the logins' notes name, then take the name out of the notes: done once.
+
+    Under the lock, and only while the marker still says released: an object made again may be writing them anew.
+    """
+    assert server.admin is not None
+    assert server.scan is not None
+    owner = RoleNames(database).owner
+    if not _noted(server.scan.of(database), owner):
+        return
+    async with server.admin.locked(database) as connection:
+        seen = await scan_database(connection, database, roles=[owner])
+        there = seen.roles.get(owner)
+        if there is None or Marker.read(there.comment) != marker:
+            return
+        noted = _noted(seen, owner)
+        namespace = await world.namespace(marker.namespace, fresh=True)
+        if namespace is not None and namespace.uid == marker.namespace_uid:
+            for role, secret in {(note.role, note.secret) for note in noted.values()}:
+                address = secrets.Address(marker.namespace, secret or "", f"{server.name}/{database}", role)
+                await secrets.delete(world.kube, address)
+        steps = [
+            CommentOnRole("its Secret is deleted", name, replace(note, secret=None).comment())
+            for name, note in noted.items()
+        ]
+        await apply_role_steps(connection, steps, {}, world.step)
+
+
+def _noted(seen: ServerScan, owner: str) -> dict[str, RoleNote]:
+    """Login -> its note, where that still names a Secret."""
+    notes = {name: RoleNote.read(role.comment) for name, role in seen.roles.items()}
+    return {name: note for name, note in notes.items() if note is not None and note.owner == owner and note.secret}

@@ -1,0 +1,49 @@
+"""One round of work on a key: dispatched by kind, timed, logged under an id, its problem classed."""
+
+import logging
+import time
+import uuid
+
+from servicedb import metrics
+from servicedb.api.common import Unreadable
+from servicedb.errors import Problem, Retryable
+from servicedb.kube.client import ApiError
+from servicedb.kube.resources import DATABASE_SERVERS, KINDS, Key
+from servicedb.logs import OBJECT, RECONCILE_ID
+from servicedb.reconcile import database, server
+from servicedb.reconcile.queue import TryAgain, Work
+from servicedb.reconcile.world import World
+
+_log = logging.getLogger(__name__)
+
+_RECONCILE = {DATABASE_SERVERS: server.reconcile}
+
+
+def work_of(world: World) -> Work:
+    """What the queue calls for each key."""
+
+    async def work(key: Key) -> float | None:
+        RECONCILE_ID.set(uuid.uuid4().hex[:12])
+        OBJECT.set(str(key))
+        started = time.monotonic()
+        outcome = "ok"
+        try:
+            return await _RECONCILE.get(key.plural, database.reconcile)(key, world)
+        except TryAgain:
+            outcome = "again"
+            raise
+        except (Problem, ApiError, Unreadable) as problem:
+            reason = problem.reason if isinstance(problem, Problem | ApiError) else "Unreadable"
+            outcome = "retry" if isinstance(problem, Retryable) else "problem"
+            metrics.ERRORS.labels(KINDS[key.plural], reason).inc()
+            _log.warning("%s: %s", reason, problem)
+            raise TryAgain from problem
+        except Exception:
+            outcome = "bug"
+            metrics.ERRORS.labels(KINDS[key.plural], "Bug").inc()
+            raise
+        finally:
+            metrics.RECONCILES.labels(KINDS[key.plural], outcome).inc()
+            metrics.SECONDS.labels(KINDS[key.plural]).observe(time.monotonic() - started)
+
+    return work

@@ -1,0 +1,85 @@
+"""The operator as a whole: log in, list, watch, work, answer probes, and stop in good order."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from servicedb import metrics
+from servicedb.errors import Problem
+from servicedb.kube.client import ApiError, KubeClient
+from servicedb.plan.steps import Step
+from servicedb.reconcile.noticed import Watched
+from servicedb.reconcile.queue import WorkQueue
+from servicedb.reconcile.round import work_of
+from servicedb.reconcile.world import World, cluster_uid, ignore
+from servicedb.settings import Settings
+
+_log = logging.getLogger(__name__)
+
+Watch = Callable[[KubeClient, Watched, asyncio.Event], Awaitable[None]]
+
+
+async def run(
+    settings: Settings, kubeconfig: str | None, watch: Watch, on_step: Callable[[Step], None] = ignore
+) -> None:
+    """Run until `watch` ends, which it does at SIGTERM; work that is going on may then end first."""
+    kube = await KubeClient.load(kubeconfig)
+    try:
+        world = World(kube, settings, await _cluster_uid(kube), on_step=on_step)
+        queue = WorkQueue(work_of(world), longest_backoff=min(300.0, settings.resync))
+        world.enqueue, world.enqueue_after = queue.add, queue.add_after
+        metrics.QUEUE_DEPTH.set_function(lambda: queue.depth)
+        watched, ready = Watched(world), asyncio.Event()
+        server = await _serve(settings, watched, ready)
+        queue.start(settings.workers)
+        tasks = [asyncio.create_task(watched.keep_listing()), asyncio.create_task(watched.keep_checking())]
+        _log.info("servicedb is running", extra={"cluster": world.cluster_uid})
+        try:
+            await watch(kube, watched, ready)
+        finally:
+            _log.info("stopping: no new work is begun")
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await queue.stop(settings.stop_grace)
+            await server.cleanup()
+            await world.close()
+    finally:
+        await kube.close()
+
+
+async def _cluster_uid(kube: KubeClient) -> str:
+    """Wait for the API server: an operator that comes first is no failure."""
+    while True:
+        try:
+            return await cluster_uid(kube)
+        except (Problem, ApiError) as error:
+            _log.warning("waiting for the Kubernetes API server: %s", error)
+            await asyncio.sleep(2)
+
+
+async def _serve(settings: Settings, watched: Watched, ready: asyncio.Event) -> web.AppRunner:
+    """/healthz, /readyz and /metrics."""
+
+    async def healthz(_: web.Request) -> web.Response:
+        if watched.healthy:
+            return web.Response(text="ok\n")
+        return web.Response(status=500, text=f"the watch is behind by {watched.lag():.0f} s\n")
+
+    async def readyz(_: web.Request) -> web.Response:
+        if watched.listed and ready.is_set():
+            return web.Response(text="ok\n")
+        return web.Response(status=503, text="the objects have not been listed yet\n")
+
+    async def scraped(_: web.Request) -> web.Response:
+        return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    app = web.Application()
+    app.add_routes([web.get("/healthz", healthz), web.get("/readyz", readyz), web.get("/metrics", scraped)])
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, settings.http_host, settings.http_port).start()
+    return runner

@@ -1,0 +1,224 @@
+"""One DatabaseServer: who its admin is, whether it can be used, what stands on it, and which objects are gone."""
+
+import base64
+import tempfile
+import time
+from hashlib import sha256
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from servicedb import metrics
+from servicedb.api.common import ACKNOWLEDGE, RECONCILE_AT, SecretReference
+from servicedb.api.database_server import DatabaseServer
+from servicedb.errors import Problem, Retryable, Terminal
+from servicedb.kube import resources
+from servicedb.kube.client import ApiError, Json
+from servicedb.kube.resources import Key
+from servicedb.plan.conditions import Finding, of_problem
+from servicedb.plan.narrow import Narrowed, markers
+from servicedb.plan.server import ServerFacts, check_server, findings
+from servicedb.postgres.catalog import scan_server
+from servicedb.postgres.connections import Account, Endpoint, Tls, connect, translated
+from servicedb.postgres.server import look, make_lock_database, refuses_plaintext
+from servicedb.postgres.session import AdminServer
+from servicedb.reconcile.release import release_what_is_gone
+from servicedb.reconcile.report import begin, report
+from servicedb.reconcile.world import Server, World
+
+ADMIN_LABEL = "servicedb.io/admin-credentials"
+_LOOK_AGAIN = 30.0
+
+
+async def reconcile(key: Key, world: World) -> float | None:
+    """Look at one server, and have its databases looked at when it has become usable.
+
+    Raises the Problem that keeps it from being used, after it was reported.
+    """
+    body = await world.kube.get(key.path)
+    if body is None:
+        await _forget(key, world)
+        return None
+    resource = DatabaseServer.parse(body)
+    if resource.metadata.deletion_timestamp is not None:
+        return None
+    await begin(world, key, resource)
+    server = world.servers.setdefault(key.name, Server(key.name, resource))
+    server.resource = resource
+    was_usable = server.problem is None and server.scan is not None
+    try:
+        found, facts = await _bring(server, world)
+    except Problem as problem:
+        server.problem = problem
+        metrics.SERVER_UP.labels(key.name).set(0)
+        await report(world, key, resource, of_problem(problem))
+        if was_usable:
+            _wake(key.name, world)
+        if isinstance(problem, Retryable):
+            raise
+        return min(_LOOK_AGAIN, world.settings.resync)
+    server.problem = None
+    metrics.SERVER_UP.labels(key.name).set(1)
+    if not was_usable:
+        _wake(key.name, world)
+    await report(
+        world,
+        key,
+        resource,
+        found,
+        {
+            "version": facts.version,
+            "systemIdentifier": facts.system_identifier,
+            "databases": _count(server, world),
+            "handled": _handled(resource),
+        },
+    )
+    return world.settings.resync
+
+
+async def _bring(server: Server, world: World) -> tuple[list[Finding], ServerFacts]:
+    resource = server.resource
+    account = await _account(resource, world)
+    endpoint = await _endpoint(server, world)
+    with translated(endpoint):
+        connection = await connect(endpoint, account, resource.spec.admin_database)
+        async with connection:
+            facts = await look(connection)
+            check_server(
+                facts,
+                server=server.name,
+                known_identifier=server.system_identifier or resource.status.system_identifier,
+                acknowledged=resource.metadata.annotations.get(ACKNOWLEDGE),
+            )
+            await make_lock_database(connection, facts)
+    await _keep_admin(server, endpoint, account)
+    server.system_identifier = facts.system_identifier
+    await scan(server)
+    plaintext_refused = None
+    if resource.spec.tls.mode != "Disable":
+        plaintext_refused = await refuses_plaintext(endpoint, account, resource.spec.admin_database)
+    found = list(findings(facts, plaintext_refused=plaintext_refused))
+    held = await release_what_is_gone(server, world)
+    ready = Finding("Ready", "True", "Ready") if held is None else held
+    return [ready, *found], facts
+
+
+async def scan(server: Server) -> None:
+    """Read the shared catalogues of `server` once, for all its databases."""
+    assert server.admin is not None
+    async with server.admin.session() as connection:
+        seen = await scan_server(connection)
+    server.scan = Narrowed(seen)
+    server.markers = markers(seen)
+    server.scanned_at = time.monotonic()
+
+
+async def _keep_admin(server: Server, endpoint: Endpoint, account: Account) -> None:
+    """Sessions go on as they are while endpoint and account do; else they are made anew."""
+    if server.admin is not None and (server.admin.endpoint, server.admin.account) == (endpoint, account):
+        return
+    if server.admin is not None:
+        await server.admin.close()
+    server.admin = AdminServer(endpoint, account, connections=server.resource.spec.limits.operator_connections)
+
+
+async def _account(resource: DatabaseServer, world: World) -> Account:
+    reference = resource.spec.admin_secret_ref
+    secret = await _admin_secret(reference, world)
+    return Account(
+        _value(secret, reference, reference.username_key),
+        SecretStr(_value(secret, reference, reference.password_key)),
+    )
+
+
+async def _endpoint(server: Server, world: World) -> Endpoint:
+    """Where the operator connects; notes where applications do, and the CA that both believe."""
+    spec = server.resource.spec
+    ca_file = None
+    server.ca_certificate = None
+    if spec.tls.ca_secret_ref is not None:
+        reference = spec.tls.ca_secret_ref
+        server.ca_certificate = _value(await _admin_secret(reference, world), reference, reference.key)
+        ca_file = _file_of(server.ca_certificate)
+    tls = Tls(spec.tls.mode, ca_file, spec.tls.min_version)
+    client = spec.client_endpoint
+    server.client_endpoint = Endpoint(
+        server.name,
+        client.host if client is not None else spec.host,
+        (client.port if client is not None else None) or spec.port,
+        tls,
+    )
+    return Endpoint(server.name, spec.host, spec.port, tls)
+
+
+async def _admin_secret(reference: SecretReference, world: World) -> Json:
+    """A Secret that a DatabaseServer may name: labelled, and in a namespace that the settings allow."""
+    where = f'Secret "{reference.name}" in namespace "{reference.namespace}"'
+    if not world.settings.admin_secret_allowed(reference.namespace):
+        raise Terminal(
+            "SecretNotAllowed",
+            f"{where} may not be named by a DatabaseServer: the operator's settings allow other namespaces "
+            "(SERVICEDB_ADMIN_NAMESPACES); put the Secret there",
+            condition="Reachable",
+        )
+    try:
+        body = await world.kube.get(resources.secret(reference.namespace, reference.name))
+    except ApiError as error:
+        raise Terminal(
+            "SecretNotAllowed", f"{where} may not be read by the operator: {error.message}", condition="Reachable"
+        ) from None
+    if body is None:
+        raise Retryable("SecretMissing", f"{where} is not there; create it", condition="Reachable")
+    if (body["metadata"].get("labels") or {}).get(ADMIN_LABEL) != "true":
+        raise Terminal(
+            "SecretNotLabelled",
+            f'{where} lacks the label {ADMIN_LABEL}: "true", without which no DatabaseServer may use it; add the label',
+            condition="Reachable",
+        )
+    return body
+
+
+def _value(secret: Json, reference: SecretReference, key: str) -> str:
+    encoded = (secret.get("data") or {}).get(key)
+    if not encoded:
+        raise Terminal(
+            "SecretIncomplete",
+            f'Secret "{reference.name}" in namespace "{reference.namespace}" has no key "{key}"; add it',
+            condition="Reachable",
+        )
+    return base64.b64decode(encoded).decode(errors="replace").strip("\n")
+
+
+def _file_of(certificate: str) -> str:
+    """libpq reads certificates from files only; one file a certificate, named by its content."""
+    folder = Path(tempfile.gettempdir()) / "servicedb-ca"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    path = folder / f"{sha256(certificate.encode()).hexdigest()[:32]}.crt"
+    if not path.exists():
+        with tempfile.NamedTemporaryFile("w", dir=folder, delete=False) as file:
+            file.write(certificate)
+        Path(file.name).rename(path)
+    return str(path)
+
+
+async def _forget(key: Key, world: World) -> None:
+    server = world.servers.pop(key.name, None)
+    if server is not None and server.admin is not None:
+        await server.admin.close()
+    _wake(key.name, world)
+
+
+def _wake(server: str, world: World) -> None:
+    for key in world.of_server(server):
+        world.enqueue(key)
+
+
+def _count(server: Server, world: World) -> int:
+    mine = sum(marker.cluster == world.cluster_uid and marker.released is None for marker in server.markers.values())
+    metrics.DATABASES.labels(server.name).set(mine)
+    return mine
+
+
+def _handled(resource: DatabaseServer) -> dict[str, str]:
+    value = resource.metadata.annotations.get(RECONCILE_AT)
+    return {"reconcileAt": value[:256]} if value is not None else {}
