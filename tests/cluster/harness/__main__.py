@@ -4,18 +4,33 @@ import argparse
 import sys
 from pathlib import Path
 
-from tests.cluster.harness import cluster
+from tests.cluster.harness import images, postgres
+from tests.cluster.harness.cluster import Cluster, of
 from tests.cluster.harness.errors import HarnessError, NotAllowed
+
+COMMANDS = {
+    "up": "start the cluster, or find it running",
+    "down": "end it and remove all that it left",
+    "status": "say how each component is; exits with 1 unless all is well",
+    "kubeconfig": "write the kubeconfig and say where",
+    "operator": "build the operator's image and load it",
+    "postgres": "start PostgreSQL 17 in the cluster",
+}
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m tests.cluster.harness", description="A Kubernetes on this machine.")
-    parser.add_argument("command", choices=["up", "down", "status", "kubeconfig"])
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.cluster.harness",
+        description="A real Kubernetes of one node on this machine.",
+        epilog="\n".join(f"  {command:12}{what}" for command, what in COMMANDS.items()),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("command", choices=COMMANDS, metavar="|".join(COMMANDS))
     parser.add_argument("--name", default="demo", help="which cluster; several run side by side (default: demo)")
     parser.add_argument("--kubeconfig", type=Path, help="the file to write (default: build/NAME.kubeconfig)")
     options = parser.parse_args()
     try:
-        return _do(options.command, cluster.of(options.name, options.kubeconfig))
+        return run(options.command, of(options.name, options.kubeconfig))
     except NotAllowed as error:
         print(error, file=sys.stderr)
         return 2
@@ -24,20 +39,37 @@ def main() -> int:
         return 1
 
 
-def _do(command: str, wanted: cluster.Cluster) -> int:
+def run(command: str, cluster: Cluster) -> int:
     match command:
-        case "up" | "kubeconfig":
-            wanted.up()
-            print(wanted.kubeconfig)
+        case "up":
+            cluster.up()
+            print(cluster.kubeconfig)
         case "down":
-            wanted.down()
+            cluster.down()
         case "status":
-            for part in wanted.parts():
-                print(f"{part.name:25}{part.state:30}{part.log}")
-            healthy = wanted.healthy()
-            print(f"cluster {wanted.name} is {'healthy' if healthy else 'not up, or not healthy'}")
-            return 0 if healthy else 1
+            return status(cluster)
+        case "kubeconfig":
+            if not cluster.healthy():
+                raise HarnessError(f"cluster {cluster.name} is not up, or not healthy: run `up` first")
+            cluster.up()
+            print(cluster.kubeconfig)
+        case "operator":
+            cluster.up()
+            cluster.load_image(images.operator())
+            print(images.OPERATOR)
+        case "postgres":
+            cluster.up()
+            server = postgres.ensure(cluster)
+            print(f"{server.host}:{server.port}, logins in Secrets {server.admin.secret} and {server.superuser.secret}")
     return 0
+
+
+def status(cluster: Cluster) -> int:
+    for part in cluster.parts():
+        print(f"{part.name:25}{part.state:25}{part.log}")
+    healthy = cluster.healthy()
+    print(f"cluster {cluster.name} is {'healthy' if healthy else 'not up, or not healthy'}")
+    return 0 if healthy else 1
 
 
 if __name__ == "__main__":

@@ -59,7 +59,7 @@ def remove(name: str) -> None:
         for group in groups:
             for folder, _, _ in os.walk(group, topdown=False):
                 try:
-                    os.rmdir(folder)
+                    Path(folder).rmdir()
                 except OSError:  # a process that ended a moment ago still holds it
                     return False
         return True

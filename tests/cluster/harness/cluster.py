@@ -1,11 +1,10 @@
 """What tests, the demo and the bench see of a cluster, whichever way it is run."""
 
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from tests.cluster.harness.run import attempt
+from tests.cluster.harness import docker
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +71,7 @@ def of(name: str, kubeconfig: Path | None = None) -> Cluster:
     from tests.cluster.harness.kind import KindCluster
     from tests.cluster.harness.local import LocalCluster
 
-    if shutil.which("kind") and shutil.which("docker") and attempt("docker", "info").returncode == 0:
+    if docker.usable():
         return KindCluster(name, kubeconfig)
     return LocalCluster(name, kubeconfig)
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from tests.cluster.harness import buildah, packages, paths
+from tests.cluster.harness import buildah, docker, packages, paths
 from tests.cluster.harness.lock import exclusive
 from tests.cluster.harness.progress import step
 from tests.cluster.harness.run import run
@@ -30,6 +30,8 @@ OPERATOR_SOURCES = ["Dockerfile", "LICENSE", "README.md", "operator", "pyproject
 def postgres() -> Path:
     """PostgreSQL 17, for pods under Pod Security "restricted"."""
     dockerfile = DOCKERFILES / "postgres" / "Dockerfile"
+    if docker.usable():
+        return _by_docker("postgres", dockerfile, dockerfile.parent, POSTGRES, [dockerfile])
     with _building("postgres"):
         base = _base()
         archive = _archive("postgres", _hash([dockerfile], base))
@@ -42,10 +44,12 @@ def postgres() -> Path:
 
 def operator(repository: Path = paths.REPOSITORY) -> Path:
     """The operator, from the project's own Dockerfile and the sources as they are now."""
-    sources = _hash([repository / name for name in OPERATOR_SOURCES])
+    sources = [repository / name for name in OPERATOR_SOURCES]
+    if docker.usable():
+        return _by_docker("operator", repository / "Dockerfile", repository, OPERATOR, sources)
     with _building("operator"):
         base = _base()
-        archive = _archive("operator", _hash([], sources, base))
+        archive = _archive("operator", _hash(sources, base))
         if not archive.exists():
             wheels = _wheels(repository)
             with step("building the operator's image"):
@@ -102,8 +106,23 @@ def _wheels(repository: Path) -> Path:
     return folder
 
 
+def _by_docker(kind: str, dockerfile: Path, context: Path, image: str, sources: Sequence[Path]) -> Path:
+    """Build with a Docker engine, which has a network and the Dockerfile's own base image."""
+    archive = _archive(kind, _hash(sources, "docker"))
+    with exclusive(paths.cache() / "images.lock", "it builds an image"):
+        if not archive.exists():
+            with step(f"building the image {image}"):
+                docker.build(dockerfile, context, image, archive)
+            _remove_older(archive)
+    return archive
+
+
 def _export(image: str, archive: Path, name: str) -> None:
     buildah.export(image, archive, name)
+    _remove_older(archive)
+
+
+def _remove_older(archive: Path) -> None:
     for older in archive.parent.iterdir():
         if older != archive:
             older.unlink()

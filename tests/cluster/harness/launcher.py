@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import TypedDict
 
 CLONE_NEWNS = 0x00020000
@@ -31,8 +32,7 @@ class Request(TypedDict):
 def main(request: Request) -> None:
     log = os.open(request["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     for file in request["cgroups"]:
-        with open(file, "w") as procs:
-            procs.write("0")
+        Path(file).write_text("0")
     new = request["init"] is None
     if new:
         unshare(CLONE_NEWNS | CLONE_NEWNET)
@@ -47,7 +47,7 @@ def main(request: Request) -> None:
         os.close(ready)
         try:
             start(request, log, new)
-        except BaseException as error:
+        except Exception as error:  # noqa: BLE001 - told to the parent, whatever it is
             os.write(done, str(error).encode())
             os._exit(127)
     os.close(done)

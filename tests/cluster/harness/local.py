@@ -42,6 +42,8 @@ class LocalCluster:
     """One node: real components, started by us and ended by us."""
 
     def __init__(self, name: str, kubeconfig: Path | None = None) -> None:
+        if os.geteuid() != 0:
+            raise NotAllowed(NEEDED)
         self._state = State(name)
         self._kubeconfig = (kubeconfig or default_kubeconfig(name)).absolute()
 
@@ -58,7 +60,6 @@ class LocalCluster:
         return str(self._network().host)
 
     def up(self) -> None:
-        _require_root()
         with self._locked():
             if self.healthy():
                 self._write_kubeconfig()
@@ -66,7 +67,6 @@ class LocalCluster:
                 self._come_up()
 
     def down(self) -> None:
-        _require_root()
         with self._locked(), step(f"cluster {self.name} goes down"):
             for file in self._kubeconfigs():
                 kubeconfig.remove(file, self.name)
@@ -253,11 +253,6 @@ class LocalCluster:
         if self.kubeconfig not in self._kubeconfigs():
             with self._state.kubeconfigs.open("a") as file:
                 file.write(f"{self.kubeconfig}\n")
-
-
-def _require_root() -> None:
-    if os.geteuid() != 0:
-        raise NotAllowed(NEEDED)
 
 
 def _free_slot() -> int:

@@ -15,7 +15,7 @@ from tests.cluster.harness.run import attempt, run
 # RFC 2544 sets this range aside for tests of network devices: no office or cloud routes it.
 ALL = IPv4Network("198.18.0.0/15")
 SLOT_BITS = 20
-SLOTS = 2 ** (SLOT_BITS - ALL.prefixlen)
+SLOTS = 1 << (SLOT_BITS - ALL.prefixlen)
 API_PORT = 6443
 
 
@@ -29,7 +29,7 @@ class Network:
     def _base(self) -> IPv4Address:
         if not 0 <= self.slot < SLOTS:
             raise HarnessError(f"{SLOTS} clusters are the most on one machine; take one down")
-        return ALL.network_address + self.slot * 2 ** (32 - SLOT_BITS)
+        return ALL.network_address + self.slot * (1 << (32 - SLOT_BITS))
 
     @property
     def cable(self) -> IPv4Network:

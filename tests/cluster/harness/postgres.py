@@ -51,16 +51,15 @@ class Postgres:
 
     def psql(self, *statements: str, database: str = "postgres") -> str:
         """Run statements as superuser in the pod; unaligned rows, without headers, come back."""
-        return self._exec("psql", "--no-psqlrc", f"--dbname={database}", text=";\n".join(statements) + ";\n")
+        login = ["--host=/tmp", "--username=postgres", f"--dbname={database}"]
+        output = ["--quiet", "--no-align", "--tuples-only", "--set=ON_ERROR_STOP=1"]
+        inside = ["psql", "--no-psqlrc", *login, *output]
+        text = ";\n".join(statements) + ";\n"
+        return self.cluster.kubectl("exec", "--stdin", f"--namespace={NAMESPACE}", POD, "--", *inside, text=text)
 
     def log(self) -> str:
         """All that the server wrote since its pod was made."""
         return self.cluster.kubectl("logs", f"--namespace={NAMESPACE}", POD)
-
-    def _exec(self, program: str, *arguments: str, text: str) -> str:
-        fixed = ["--host=/tmp", "--username=postgres", "--quiet", "--no-align", "--tuples-only", "--set=ON_ERROR_STOP=1"]
-        inside = [program, *arguments, *fixed]
-        return self.cluster.kubectl("exec", "--stdin", f"--namespace={NAMESPACE}", POD, "--", *inside, text=text)
 
 
 def ensure(cluster: Cluster, **settings: str) -> Postgres:
@@ -112,9 +111,7 @@ def _pem(pair: KeyPair) -> dict[str, bytes]:
 
 
 def _secret(cluster: Cluster, name: str) -> dict[str, bytes] | None:
-    text = cluster.kubectl(
-        "get", f"--namespace={NAMESPACE}", "secret", name, "--ignore-not-found", "--output=json"
-    )
+    text = cluster.kubectl("get", f"--namespace={NAMESPACE}", "secret", name, "--ignore-not-found", "--output=json")
     if not text:
         return None
     return {key: base64.b64decode(value) for key, value in json.loads(text)["data"].items()}
@@ -130,9 +127,8 @@ def _manifest(name: str, data: dict[str, bytes]) -> dict[str, object]:
 
 
 def _apply(cluster: Cluster, *manifests: object) -> None:
-    cluster.kubectl(
-        "apply", "--server-side", "--field-manager=servicedb-harness", "--filename=-", text=yaml.safe_dump_all(manifests)
-    )
+    text = yaml.safe_dump_all(manifests)
+    cluster.kubectl("apply", "--server-side", "--field-manager=servicedb-harness", "--filename=-", text=text)
 
 
 def _quoted(value: str) -> str:
