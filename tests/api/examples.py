@@ -1,0 +1,149 @@
+"""Examples of our kinds, and changes to them."""
+
+import copy
+from typing import Any, Final
+
+Manifest = dict[str, Any]
+
+GONE: Final = object()
+"""In `changed`: take the field away."""
+
+MINIMAL_SERVER: Final[Manifest] = {
+    "apiVersion": "servicedb.io/v1alpha1",
+    "kind": "DatabaseServer",
+    "metadata": {"name": "main"},
+    "spec": {
+        "host": "postgres.databases.svc",
+        "adminSecretRef": {"namespace": "servicedb-system", "name": "postgres-admin"},
+    },
+}
+
+FULL_SERVER: Final[Manifest] = {
+    "apiVersion": "servicedb.io/v1alpha1",
+    "kind": "DatabaseServer",
+    "metadata": {"name": "main"},
+    "spec": {
+        "engine": "PostgreSQL",
+        "host": "postgres.databases.svc",
+        "port": 5432,
+        "adminDatabase": "postgres",
+        "adminSecretRef": {
+            "namespace": "servicedb-system",
+            "name": "postgres-admin",
+            "usernameKey": "username",
+            "passwordKey": "password",
+        },
+        "tls": {
+            "mode": "VerifyFull",
+            "caSecretRef": {"namespace": "servicedb-system", "name": "postgres-ca", "key": "ca.crt"},
+            "minVersion": "1.2",
+        },
+        "clientEndpoint": {"host": "postgres.example.org", "port": 6432},
+        "allowedNamespaces": {
+            "from": "Selector",
+            "selector": {
+                "matchLabels": {"team": "kyc", "example.org/stage": ""},
+                "matchExpressions": [{"key": "tier", "operator": "In", "values": ["gold"]}],
+            },
+        },
+        "naming": "Name",
+        "loginNames": [{"namespace": "kyc", "names": ["onboarding_user"]}],
+        "extensions": {"allowed": ["pg_trgm"]},
+        "adoptable": [{"databaseName": "legacy", "namespace": "kyc", "name": "legacy"}],
+        "limits": {"maxDatabases": 500, "maxDatabasesPerNamespace": 50, "operatorConnections": 24},
+        "deletionGuard": {"maxReleases": "10%"},
+    },
+}
+
+MINIMAL_DATABASE: Final[Manifest] = {
+    "apiVersion": "servicedb.io/v1alpha1",
+    "kind": "ServiceDatabase",
+    "metadata": {"name": "onboarding", "namespace": "kyc"},
+    "spec": {"serverRef": {"name": "main"}, "roles": {"app": {"secretName": "onboarding-app"}}},
+}
+
+FULL_DATABASE: Final[Manifest] = {
+    "apiVersion": "servicedb.io/v1alpha1",
+    "kind": "ServiceDatabase",
+    "metadata": {"name": "onboarding", "namespace": "kyc"},
+    "spec": {
+        "serverRef": {"name": "main"},
+        "databaseName": "onboarding",
+        "mode": "Apply",
+        "suspend": False,
+        "driftPolicy": "Repair",
+        "environment": "Production",
+        "encoding": "UTF8",
+        "locale": "C.UTF-8",
+        "localeProvider": "Builtin",
+        "connectionLimit": 50,
+        "parameters": {"statement_timeout": "30s", "work_mem": "4MB"},
+        "extensions": [{"name": "pg_trgm", "version": "1.6", "schema": "extensions"}],
+        "schemas": [{"name": "app"}],
+        "roles": {
+            "app": {
+                "access": "ReadWrite",
+                "secretName": "onboarding-app",
+                "loginName": "onboarding_user",
+                "connectionLimit": 20,
+                "parameters": {"TimeZone": "UTC"},
+                "overrides": [{"table": "public.events", "privileges": ["SELECT", "INSERT"]}],
+            },
+            "migrator": {
+                "secretName": "onboarding-migrator",
+                "loginName": "onboarding_migrator",
+                "connectionLimit": 2,
+                "parameters": {"statement_timeout": "0"},
+            },
+            "readOnly": {
+                "secretName": "onboarding-readonly",
+                "loginName": "onboarding_reader",
+                "connectionLimit": 5,
+                "parameters": {"app.reader": "yes"},
+                "overrides": [{"table": "public.secrets", "privileges": []}],
+            },
+            "extra": [
+                {
+                    "name": "analytics",
+                    "access": "ReadOnly",
+                    "secretName": "onboarding-analytics",
+                    "loginName": "analytics",
+                    "connectionLimit": 3,
+                    "parameters": {"work_mem": "64MB"},
+                    "overrides": [{"table": "public.audit_log_entries", "privileges": ["SELECT"]}],
+                }
+            ],
+        },
+        "credentials": {
+            "rotateEvery": "30d",
+            "overlap": "1h",
+            "caFile": "/etc/servicedb/ca.crt",
+            "secretTemplate": {
+                "DB_HOST": "{host}",
+                "ConnectionStrings__PostgreSQL": "Host={host};Port={port};Database={dbname};Username={user};"
+                "Password={password};SSL Mode=VerifyFull;Root Certificate={caFile}",
+            },
+            "secretLabels": {"example.org/team": "kyc"},
+            "secretAnnotations": {"example.org/owner": "team kyc, room 4"},
+        },
+        "deletion": {"policy": "Retain", "gracePeriod": "7d"},
+    },
+}
+
+
+def changed(manifest: Manifest, changes: dict[str, Any]) -> Manifest:
+    """A copy of `manifest` with other fields, each by its dotted path, such as spec.tls.mode; GONE removes one.
+
+    A number in a path is a place in a list; objects on the way that are not there are made.
+    """
+    result = copy.deepcopy(manifest)
+    for path, value in changes.items():
+        *way, last = (int(part) if part.isdecimal() else part for part in path.split("."))
+        place: Any = result
+        for part in way:
+            place = place.setdefault(part, {}) if isinstance(place, dict) else place[part]
+        if value is GONE:
+            place.pop(last, None)
+        else:
+            place[last] = copy.deepcopy(value)
+    return result

@@ -1,0 +1,210 @@
+"""Specs that the API server takes, and ones that it refuses with what it says: (name, base, changes[, told])."""
+
+from tests.api.examples import FULL_DATABASE, FULL_SERVER, GONE, MINIMAL_DATABASE, MINIMAL_SERVER
+
+SEVENTEEN_ROLES = [{"name": f"role{n}", "access": "ReadOnly", "secretName": f"secret-{n}"} for n in range(17)]
+
+GOOD = [
+    ("the least of a server", MINIMAL_SERVER, {}),
+    ("all of a server", FULL_SERVER, {}),
+    ("an IPv6 address", MINIMAL_SERVER, {"spec.host": "fd00::17"}),
+    ("an IPv4 address", MINIMAL_SERVER, {"spec.host": "10.0.0.17"}),
+    ("no TLS", MINIMAL_SERVER, {"spec.tls": {"mode": "Disable"}}),
+    ("encrypted only", MINIMAL_SERVER, {"spec.tls": {"mode": "Require"}}),
+    ("the system's authorities", MINIMAL_SERVER, {"spec.tls": {"mode": "VerifyFull", "minVersion": "1.3"}}),
+    ("a CA without host names", FULL_SERVER, {"spec.tls.mode": "VerifyCA"}),
+    ("all namespaces", MINIMAL_SERVER, {"spec.allowedNamespaces": {"from": "All"}}),
+    ("named namespaces", MINIMAL_SERVER, {"spec.allowedNamespaces": {"from": "Names", "names": ["kyc", "shop"]}}),
+    (
+        "namespaces by an expression",
+        MINIMAL_SERVER,
+        {
+            "spec.allowedNamespaces": {
+                "from": "Selector",
+                "selector": {"matchExpressions": [{"key": "example.org/team", "operator": "Exists"}]},
+            }
+        },
+    ),
+    ("names by namespace", MINIMAL_SERVER, {"spec.naming": "NamespaceName"}),
+    ("no release unasked", MINIMAL_SERVER, {"spec.deletionGuard.maxReleases": "0%"}),
+    ("any release", MINIMAL_SERVER, {"spec.deletionGuard.maxReleases": "100%"}),
+    ("a client endpoint with the server's port", MINIMAL_SERVER, {"spec.clientEndpoint": {"host": "pg.example.org"}}),
+    ("a name of 63 letters", MINIMAL_SERVER, {"spec.adminDatabase": "x" * 63}),
+    ("500 namespaces with login names", MINIMAL_SERVER,
+     {"spec.loginNames": [{"namespace": f"team-{n}", "names": [f"user_{n}"]} for n in range(500)]}),
+    ("the least of a database", MINIMAL_DATABASE, {}),
+    ("all of a database", FULL_DATABASE, {}),
+    ("a database that was made by others", MINIMAL_DATABASE, {"spec.databaseName": 'Old "Orders" (2019)'}),
+    ("a database's name of 63 bytes", MINIMAL_DATABASE, {"spec.databaseName": "ü" * 31 + "x"}),
+    ("only a plan", MINIMAL_DATABASE, {"spec.mode": "Plan", "spec.suspend": True, "spec.driftPolicy": "Report"}),
+    ("an owner", MINIMAL_DATABASE, {"spec.roles.app.access": "Owner"}),
+    ("sixteen extra roles", MINIMAL_DATABASE, {"spec.roles.extra": SEVENTEEN_ROLES[:16]}),
+    ("a libc locale", MINIMAL_DATABASE, {"spec.localeProvider": "Libc"}),
+    ("an ICU locale", MINIMAL_DATABASE, {"spec.localeProvider": "ICU", "spec.locale": "de-u-co-phonebk"}),
+    ("a locale alone", MINIMAL_DATABASE, {"spec.locale": "de_DE.utf8@euro"}),
+    ("an extension in public", MINIMAL_DATABASE, {"spec.extensions": [{"name": "uuid-ossp", "schema": "public"}]}),
+    ("a template of many lines", MINIMAL_DATABASE,
+     {"spec.credentials.secretTemplate": {"application.properties": "a={host}\nb={port}\n"}}),
+    ("rotation once the overlap is over", MINIMAL_DATABASE,
+     {"spec.credentials": {"rotateEvery": "61m", "overlap": "1h"}}),
+    ("overlap of a day less a millisecond", MINIMAL_DATABASE,
+     {"spec.credentials": {"rotateEvery": "1d", "overlap": "86399s"}}),
+    ("no overlap", MINIMAL_DATABASE, {"spec.credentials": {"rotateEvery": "1s", "overlap": "0s"}}),
+    ("the longest durations", MINIMAL_DATABASE,
+     {"spec.credentials": {"rotateEvery": "999999d", "overlap": "999998d"}}),
+    ("deletion at once", MINIMAL_DATABASE, {"spec.deletion": {"policy": "Delete", "gracePeriod": "0s"}}),
+    ("a long Secret name", MINIMAL_DATABASE, {"spec.roles.app.secretName": ".".join(["s" * 62] * 4)}),
+    ("the most parameters", MINIMAL_DATABASE,
+     {"spec.parameters": {f"app.p{n}": "x" * 1024 for n in range(64)}}),
+]  # fmt: skip
+
+
+SAME_SECRET = "two of spec.roles have the same secretName: each role needs a Secret of its own, rename one"
+SAME_LOGIN = "two of spec.roles have the same loginName: each role needs a login of its own, rename one"
+TOO_LONG = "PostgreSQL cuts names after 63 bytes: choose a shorter one"
+OVERLAP = (
+    "spec.credentials.overlap must be shorter than rotateEvery: "
+    "shorten overlap (1h when left out), or rotate less often"
+)
+SELECTOR = "spec.allowedNamespaces.selector belongs to from: Selector, and to no other: add it or remove it"
+NAMES = "spec.allowedNamespaces.names belongs to from: Names, and to no other: add it or remove it"
+EMPTY_SELECTOR = "an empty selector would allow every namespace: give matchLabels or matchExpressions"
+VALUES = "In and NotIn need values, Exists and DoesNotExist take none: add or remove the values"
+UNUSED_CA = "spec.tls.caSecretRef is used by the modes VerifyCA and VerifyFull only"
+LABEL_NAME = "a key is not what Kubernetes takes as the name of a label or an annotation"
+SETTING_NAME = "a key is not the name of a PostgreSQL setting"
+SECRET_KEY = "a key of spec.credentials.secretTemplate is not what a Secret takes as a key"
+TAKEN_KEY = "a key of spec.credentials.secretTemplate is one that servicedb writes itself: choose another than type"
+TAKEN_ROLE = "are taken: choose another name for the extra role"
+LOCALE = "spec.localeProvider ICU or Builtin needs spec.locale: add it, such as en-US or C.UTF-8"
+
+BROKEN_RULES = [
+    ("VerifyCA without a CA", MINIMAL_SERVER, {"spec.tls": {"mode": "VerifyCA"}},
+     "spec.tls.mode VerifyCA needs spec.tls.caSecretRef: without host names, any certificate"),
+    ("a CA that Disable has no use for", FULL_SERVER, {"spec.tls.mode": "Disable"}, UNUSED_CA),
+    ("a CA that Require has no use for", FULL_SERVER, {"spec.tls.mode": "Require"}, UNUSED_CA),
+    ("Selector without a selector", MINIMAL_SERVER, {"spec.allowedNamespaces": {"from": "Selector"}}, SELECTOR),
+    ("a selector with All", FULL_SERVER, {"spec.allowedNamespaces.from": "All"}, SELECTOR),
+    ("Names without names", MINIMAL_SERVER, {"spec.allowedNamespaces": {"from": "Names"}}, NAMES),
+    ("names with All", MINIMAL_SERVER, {"spec.allowedNamespaces": {"from": "All", "names": ["kyc"]}}, NAMES),
+    ("an empty selector", FULL_SERVER, {"spec.allowedNamespaces.selector": {}}, EMPTY_SELECTOR),
+    ("a selector of empty parts", FULL_SERVER,
+     {"spec.allowedNamespaces.selector": {"matchLabels": {}, "matchExpressions": []}}, EMPTY_SELECTOR),
+    ("In without values", FULL_SERVER,
+     {"spec.allowedNamespaces.selector.matchExpressions.0.values": GONE}, VALUES),
+    ("NotIn with empty values", FULL_SERVER,
+     {"spec.allowedNamespaces.selector.matchExpressions.0": {"key": "a", "operator": "NotIn", "values": []}}, VALUES),
+    ("Exists with values", FULL_SERVER,
+     {"spec.allowedNamespaces.selector.matchExpressions.0.operator": "Exists"}, VALUES),
+    ("a label's name with a space", FULL_SERVER,
+     {"spec.allowedNamespaces.selector.matchLabels": {"the team": "kyc"}}, LABEL_NAME),
+    ("an admin database of 64 bytes", MINIMAL_SERVER, {"spec.adminDatabase": "ü" * 32}, TOO_LONG),
+    ("an adoptable database of 64 bytes", FULL_SERVER, {"spec.adoptable.0.databaseName": "ü" * 32}, TOO_LONG),
+    ("a login name of 64 bytes", FULL_SERVER, {"spec.loginNames.0.names.0": "ü" * 32}, TOO_LONG),
+    ("a database name of 64 bytes", MINIMAL_DATABASE, {"spec.databaseName": "ü" * 32}, TOO_LONG),
+    ("a schema of 64 bytes", MINIMAL_DATABASE, {"spec.schemas": [{"name": "ü" * 32}]}, TOO_LONG),
+    ("ICU without a locale", MINIMAL_DATABASE, {"spec.localeProvider": "ICU"}, LOCALE),
+    ("Builtin without a locale", MINIMAL_DATABASE, {"spec.localeProvider": "Builtin"}, LOCALE),
+    ("overlap as long as the rotation", MINIMAL_DATABASE,
+     {"spec.credentials": {"rotateEvery": "1d", "overlap": "24h"}}, OVERLAP),
+    ("overlap in a larger unit", MINIMAL_DATABASE,
+     {"spec.credentials": {"rotateEvery": "999999ms", "overlap": "1d"}}, OVERLAP),
+    ("overlap longer by a second", MINIMAL_DATABASE,
+     {"spec.credentials": {"rotateEvery": "1m", "overlap": "61s"}}, OVERLAP),
+    ("rotation within the default overlap", MINIMAL_DATABASE, {"spec.credentials": {"rotateEvery": "1h"}}, OVERLAP),
+    ("rotation without a pause", MINIMAL_DATABASE,
+     {"spec.credentials": {"rotateEvery": "0s", "overlap": "0s"}}, OVERLAP),
+    ("a parameter with a space", MINIMAL_DATABASE, {"spec.parameters": {"work mem": "4MB"}}, SETTING_NAME),
+    ("a parameter with a quote", MINIMAL_DATABASE, {"spec.parameters": {'x" = 1; --': "4MB"}}, SETTING_NAME),
+    ("a parameter without a name", MINIMAL_DATABASE, {"spec.parameters": {"": "4MB"}}, SETTING_NAME),
+    ("a role's parameter with a space", FULL_DATABASE,
+     {"spec.roles.extra.0.parameters": {"work mem": "4MB"}}, SETTING_NAME),
+    ("a template key with a slash", MINIMAL_DATABASE,
+     {"spec.credentials.secretTemplate": {"a/b": "x"}}, SECRET_KEY),
+    ("a template key with a line break", MINIMAL_DATABASE,
+     {"spec.credentials.secretTemplate": {"a\n": "x"}}, SECRET_KEY),
+    ("a template key of 254 letters", MINIMAL_DATABASE,
+     {"spec.credentials.secretTemplate": {"x" * 254: "x"}}, SECRET_KEY),
+    ("a template for the password", MINIMAL_DATABASE,
+     {"spec.credentials.secretTemplate": {"password": "{host}"}}, TAKEN_KEY),
+    ("a template for what is pending", MINIMAL_DATABASE,
+     {"spec.credentials.secretTemplate": {"pending-password": "{host}"}}, TAKEN_KEY),
+    ("a label's name with two slashes", MINIMAL_DATABASE,
+     {"spec.credentials.secretLabels": {"a/b/c": "x"}}, LABEL_NAME),
+    ("an annotation's name of 64 letters", MINIMAL_DATABASE,
+     {"spec.credentials.secretAnnotations": {"x" * 64: "x"}}, LABEL_NAME),
+    *(
+        (f"an extra role called {name}", FULL_DATABASE, {"spec.roles.extra.0.name": name}, TAKEN_ROLE)
+        for name in ("app", "migrator", "readonly", "owner", "rw", "ro", "backup", "retain", "restore")
+    ),
+    *(
+        (f"the Secret of app and {role}", FULL_DATABASE,
+         {f"spec.roles.{role}.secretName": "onboarding-app"}, SAME_SECRET)
+        for role in ("migrator", "readOnly", "extra.0")
+    ),
+    *(
+        (f"the login of app and {role}", FULL_DATABASE, {f"spec.roles.{role}.loginName": "onboarding_user"}, SAME_LOGIN)
+        for role in ("migrator", "readOnly", "extra.0")
+    ),
+    ("the Secret of two extra roles", FULL_DATABASE,
+     {"spec.roles.extra": [SEVENTEEN_ROLES[0], SEVENTEEN_ROLES[1] | {"secretName": "secret-0"}]}, SAME_SECRET),
+    ("the Secret of migrator and readOnly", MINIMAL_DATABASE,
+     {"spec.roles.migrator": {"secretName": "x"}, "spec.roles.readOnly": {"secretName": "x"}}, SAME_SECRET),
+]  # fmt: skip
+
+
+BAD_VALUES = [
+    *(
+        (f"host {host!r}", MINIMAL_SERVER, {"spec.host": host}, "spec.host")
+        for host in ("a,b", "/var/run/postgresql", "a b", "a:5432,b", "-a", "a=b", "", "ä", "user@host", "a\\b")
+    ),
+    *(
+        (f"duration {text!r}", MINIMAL_DATABASE, {"spec.deletion.gracePeriod": text}, "spec.deletion.gracePeriod")
+        for text in ("7", "7w", "01d", "-1d", "1h30m", "1.5h", " 1h", "1h ", "1h\n", "1H", "1000000s", "", "d", "1e3s")
+    ),
+    *(
+        (f"share {text!r}", MINIMAL_SERVER, {"spec.deletionGuard.maxReleases": text}, "spec.deletionGuard.maxReleases")
+        for text in ("10", "101%", "-1%", "1.5%", "%", "010%", "10%%")
+    ),
+    *(
+        (f"namespace {name!r}", FULL_SERVER, {"spec.adoptable.0.namespace": name}, "spec.adoptable[0].namespace")
+        for name in ("Kyc", "kyc.", "-kyc", "kyc_a", "k/c", "x" * 64)
+    ),
+    *(
+        (f"Secret name {name!r}", MINIMAL_DATABASE, {"spec.roles.app.secretName": name}, "spec.roles.app.secretName")
+        for name in ("Onboarding", "a_b", "a..b", ".a", "a.", "-a", "a/b", "../b", "x" * 254)
+    ),
+    *(
+        (f"extra role {name!r}", FULL_DATABASE, {"spec.roles.extra.0.name": name}, "spec.roles.extra[0].name")
+        for name in ("Analytics", "an_alytics", "1a", "a-b", "ä", "x" * 33)
+    ),
+    *(
+        (f"database name {name!r}", MINIMAL_DATABASE, {"spec.databaseName": name}, "spec.databaseName")
+        for name in ("a\x00b", "a\nb", "a\tb", "a\x7fb", "a\x85b", "", "x" * 64)
+    ),
+    *(
+        (f"environment {word!r}", MINIMAL_DATABASE, {"spec.environment": word}, "spec.environment")
+        for word in ("in production", "'; --", "", "-x")
+    ),
+    *(
+        (f"locale {text!r}", MINIMAL_DATABASE, {"spec.locale": text}, "spec.locale")
+        for text in ("C'", "de DE", "C\n", "")
+    ),
+    *(
+        (f"CA file {path!r}", MINIMAL_DATABASE, {"spec.credentials.caFile": path}, "spec.credentials.caFile")
+        for path in ("ca.crt", "", "/etc/\n")
+    ),
+    ("an unknown encoding", MINIMAL_DATABASE, {"spec.encoding": "UTF-8"}, "spec.encoding"),
+    ("a parameter's value of two lines", MINIMAL_DATABASE, {"spec.parameters": {"a": "1\n2"}}, "spec.parameters.a"),
+    ("seventeen extra roles", MINIMAL_DATABASE, {"spec.roles.extra": SEVENTEEN_ROLES}, "spec.roles.extra"),
+    ("no roles", MINIMAL_DATABASE, {"spec.roles": GONE}, "spec.roles"),
+    ("no app", MINIMAL_DATABASE, {"spec.roles": {"migrator": {"secretName": "x"}}}, "spec.roles.app"),
+    ("no server", MINIMAL_DATABASE, {"spec.serverRef": GONE}, "spec.serverRef"),
+    ("a server in a namespace", MINIMAL_DATABASE, {"spec.serverRef.namespace": "x"}, "spec.serverRef.namespace"),
+    ("no spec", MINIMAL_DATABASE, {"spec": GONE}, "spec: Required value"),
+    ("no spec of a server", MINIMAL_SERVER, {"spec": GONE}, "spec: Required value"),
+    ("an admin Secret without a namespace", MINIMAL_SERVER,
+     {"spec.adminSecretRef.namespace": GONE}, "spec.adminSecretRef.namespace"),
+    ("names of no namespace", MINIMAL_SERVER,
+     {"spec.allowedNamespaces": {"from": "Names", "names": []}}, "spec.allowedNamespaces.names"),
+]  # fmt: skip
