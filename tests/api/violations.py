@@ -34,7 +34,7 @@ def violations(manifest: Manifest, schema: dict[str, Any]) -> Iterator[Violation
             del place[way[-1]]
         else:
             place[way[-1]] = value
-        yield Violation(".".join(map(str, way)), bound, bad, told)
+        yield Violation(".".join(map(str, (manifest["kind"], *way))), bound, bad, told)
 
 
 _MISSING = object()
@@ -43,8 +43,6 @@ _Bad = tuple[tuple[Step, ...], str, Any, str]
 
 def _bad_values(value: Any, schema: dict[str, Any], way: tuple[Step, ...]) -> Iterator[_Bad]:
     yield way, "type", {"string": 7, "integer": "7", "boolean": "yes"}.get(schema["type"], "text"), "must be of type"
-    if "default" not in schema:
-        yield way, "null", None, "must be of type"
     match schema["type"]:
         case "string":
             yield from _bad_strings(value, schema, way)
@@ -57,6 +55,7 @@ def _bad_values(value: Any, schema: dict[str, Any], way: tuple[Step, ...]) -> It
         case "object" if "properties" in schema:
             for name in schema.get("required", ()):
                 yield (*way, name), "required", _MISSING, "Required value"
+                yield (*way, name), "null", None, "Required value"
             yield (*way, "stranger"), "unknown", 1, "unknown field"
             for name, part in value.items():
                 yield from _bad_values(part, schema["properties"][name], (*way, name))
@@ -92,4 +91,5 @@ def _bad_lists(value: list[Any], schema: dict[str, Any], way: tuple[Step, ...]) 
     if schema.get("minItems"):
         yield way, "minItems", [], "should have at least"
     for place, item in enumerate(value):
+        yield (*way, place), "null", None, "must be of type"
         yield from _bad_values(item, items, (*way, place))

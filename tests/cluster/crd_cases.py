@@ -4,6 +4,44 @@ from tests.api.examples import FULL_DATABASE, FULL_SERVER, GONE, MINIMAL_DATABAS
 
 SEVENTEEN_ROLES = [{"name": f"role{n}", "access": "ReadOnly", "secretName": f"secret-{n}"} for n in range(17)]
 
+FULLEST_LOGIN = {
+    "connectionLimit": 262_143,
+    "parameters": {f"app.{'p' * 56}{n}": "x" for n in range(10, 74)},
+    "overrides": [{"table": f"public.{'t' * 100}{n}", "privileges": ["SELECT", "INSERT"]} for n in range(100)],
+}
+FULLEST_SERVER = {
+    "spec.loginNames": [
+        {"namespace": f"{'n' * 50}{n}", "names": [f"{n}_{m}_{'l' * 12}" for m in range(100)]} for n in range(500)
+    ],
+    "spec.adoptable": [
+        {"databaseName": f"{n}_{'d' * 55}", "namespace": "n" * 63, "name": "n" * 253} for n in range(500)
+    ],
+    "spec.allowedNamespaces.selector.matchLabels": {f"example.org/{'k' * 60}{n}": "v" * 63 for n in range(10, 42)},
+    "spec.allowedNamespaces.selector.matchExpressions": [
+        {"key": f"k{n}", "operator": "In", "values": [f"{m}{'v' * 60}" for m in range(64)]} for n in range(32)
+    ],
+}
+FULLEST_DATABASE = {
+    "spec.parameters": {f"app.{'p' * 56}{n}": "x" * 1024 for n in range(10, 74)},
+    "spec.schemas": [{"name": f"{n}{'s' * 60}"} for n in range(64)],
+    "spec.extensions": [{"name": f"x{n}"} for n in range(64)],
+    "spec.roles.app": {"secretName": "s" * 253, "loginName": "l" * 63, **FULLEST_LOGIN},
+    "spec.roles.readOnly": {"secretName": "r" * 253, "loginName": "r" * 63, **FULLEST_LOGIN},
+    "spec.roles.extra": [
+        {
+            "name": f"{'x' * 29}{n}",
+            "access": "Owner",
+            "secretName": f"{'s' * 240}{n}",
+            "loginName": f"{'l' * 60}{n}",
+            **FULLEST_LOGIN,
+        }
+        for n in "abcdefghijklmnop"
+    ],
+    "spec.credentials.secretTemplate": {f"{'k' * 250}{n}": "{host}" * 600 for n in range(64)},
+    "spec.credentials.secretLabels": {f"example.org/{'k' * 60}{n}": "v" * 63 for n in range(10, 42)},
+    "spec.credentials.secretAnnotations": {f"example.org/{'k' * 60}{n}": "v" * 4096 for n in range(10, 42)},
+}
+
 GOOD = [
     ("the least of a server", MINIMAL_SERVER, {}),
     ("all of a server", FULL_SERVER, {}),
@@ -54,6 +92,10 @@ GOOD = [
      {"spec.credentials": {"rotateEvery": "999999d", "overlap": "999998d"}}),
     ("deletion at once", MINIMAL_DATABASE, {"spec.deletion": {"policy": "Delete", "gracePeriod": "0s"}}),
     ("a long Secret name", MINIMAL_DATABASE, {"spec.roles.app.secretName": ".".join(["s" * 62] * 4)}),
+    ("null, which is the same as left out", MINIMAL_DATABASE,
+     {"spec.databaseName": None, "spec.mode": None, "spec.deletion": None, "spec.parameters": {"work_mem": None}}),
+    ("as much as a server may hold", FULL_SERVER, FULLEST_SERVER),
+    ("as much as a database may hold", FULL_DATABASE, FULLEST_DATABASE),
     ("the most parameters", MINIMAL_DATABASE,
      {"spec.parameters": {f"app.p{n}": "x" * 1024 for n in range(64)}}),
 ]  # fmt: skip

@@ -21,7 +21,7 @@ MODELS: dict[str, type[Object]] = {resource.kind: model for resource, model in K
 def test_a_good_spec_is_taken(base: Manifest, changes: dict[str, Any], api: ApiServer, namespace: str) -> None:
     manifest = placed(changed(base, changes), namespace)
     assert api.verdict(manifest) == ""
-    MODELS[manifest["kind"]].parse(manifest)
+    MODELS[manifest["kind"]].parse(api.create(manifest, dry_run=True))
 
 
 @pytest.mark.parametrize(

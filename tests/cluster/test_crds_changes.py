@@ -81,6 +81,13 @@ IMMUTABLE = [
         {"spec.databaseName": GONE},
         NAME_CHANGED,
     ),
+    (
+        "a database name set to null",
+        MINIMAL_DATABASE,
+        {"spec.databaseName": "orders"},
+        {"spec.databaseName": None},
+        NAME_CHANGED,
+    ),
     ("a database name before there is one", MINIMAL_DATABASE, {}, {"spec.databaseName": "onboarding"}, NAME_ADDED),
 ]
 
