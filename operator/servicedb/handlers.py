@@ -40,8 +40,8 @@ def _registry(kube: KubeClient, watched: Watched) -> kopf.OperatorRegistry:
     registry = kopf.OperatorRegistry()
 
     @kopf.on.login(registry=registry)
-    def login(**_: Any) -> kopf.ConnectionInfo:
-        return _connection(kube)
+    async def login(**_: Any) -> kopf.ConnectionInfo:
+        return _connection(kube, await kube.token())
 
     for plural in (DATABASE_SERVERS, SERVICE_DATABASES):
 
@@ -58,9 +58,9 @@ def _registry(kube: KubeClient, watched: Watched) -> kopf.OperatorRegistry:
     return registry
 
 
-def _connection(kube: KubeClient) -> kopf.ConnectionInfo:
+def _connection(kube: KubeClient, authorization: str | None) -> kopf.ConnectionInfo:
     configuration = kube.configuration
-    scheme, _, token = (kube.token() or "").partition(" ")
+    scheme, _, token = (authorization or "").partition(" ")
     return kopf.ConnectionInfo(
         server=configuration.host,
         ca_path=configuration.ssl_ca_cert,

@@ -16,7 +16,6 @@ from servicedb.api.common import (
     Part,
 )
 from servicedb.api.namespaces import AllowedNamespaces
-from servicedb.api.namespaces import NamespaceSelector as NamespaceSelector
 from servicedb.api.schema import (
     AGE,
     LIST_SET,

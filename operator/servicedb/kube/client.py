@@ -51,9 +51,9 @@ class KubeClient:
             )
         return cls(configuration)
 
-    def token(self) -> str | None:
+    async def token(self) -> str | None:
         """The value of the Authorization header: a ServiceAccount's token is renewed on disk every hour."""
-        value = self.configuration.get_api_key_with_prefix("BearerToken")
+        value = await self.configuration.get_api_key_with_prefix("BearerToken")
         return str(value) if value else None
 
     async def get(self, path: str, **query: str) -> Json | None:
@@ -103,7 +103,7 @@ class KubeClient:
     ) -> Json:
         """One request. Raises ApiError for an answer that says no, Retryable when there is no answer."""
         headers = {"Content-Type": content_type, "Accept": "application/json"}
-        if token := self.token():
+        if token := await self.token():
             headers["Authorization"] = token
         try:
             async with self._open_session().request(

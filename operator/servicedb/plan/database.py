@@ -25,15 +25,21 @@ _PATH_PART = re.compile(r'"(?P<quoted>[^",]+)"|(?P<bare>[a-z_][a-z0-9_$]*)')
 _AT_BIRTH = frozenset({Privilege(PUBLIC, "CONNECT"), Privilege(PUBLIC, "TEMPORARY")})
 
 
-def database_steps(wanted: Wanted, marker: Marker, seen: ServerScan) -> Iterator[Step]:
-    """Yield what creates, closes to the public, configures and opens the database. `marker` is the one wanted now."""
+def current_marker(wanted: Wanted, seen: ServerScan) -> Marker:
+    """The marker as it should stand now: with the database's OID once it has been opened, never before."""
+    database = seen.databases.get(wanted.database)
+    return wanted.marker.with_oid(database.oid if database is not None and database.allow_connections else None)
+
+
+def database_steps(wanted: Wanted, seen: ServerScan) -> Iterator[Step]:
+    """Yield what creates, closes to the public, configures and opens the database."""
     database = seen.databases.get(wanted.database)
     if database is None:
         yield CreateDatabase("missing", wanted.database, wanted.encoding, wanted.locale, wanted.locale_provider)
     yield from privilege_steps(wanted, database.privileges if database else _AT_BIRTH)
     yield from _setting_steps(wanted, seen.settings if database else {})
-    if database is None or not database.allow_connections or marker.oid is None:
-        yield OpenDatabase("not open yet", wanted.database, wanted.names.owner, marker.comment())
+    if database is None or not database.allow_connections:
+        yield OpenDatabase("not open yet", wanted.database, wanted.names.owner, wanted.marker.comment())
 
 
 def database_privileges(wanted: Wanted) -> frozenset[Privilege]:

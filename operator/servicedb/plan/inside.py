@@ -46,15 +46,15 @@ def default_privileges(wanted: Wanted) -> dict[str, frozenset[Privilege]]:
 
 def inside_steps(wanted: Wanted, seen: InsideScan, *, admin: str, admin_superuser: bool) -> Iterator[InsideStep]:
     """Yield what leads from `seen` to `wanted`. Raises Terminal for an extension that can't be had."""
-    yield from _extension_steps(wanted, seen, admin=admin, admin_superuser=admin_superuser)
-    for name in dict.fromkeys(("public", *wanted.schemas)):
-        yield from _schema_steps(wanted, name, seen.schemas.get(name))
-    for object_type, goal in default_privileges(wanted).items():
+    for object_type, goal in default_privileges(wanted).items():  # first: schemas made below are born with them
         there = seen.default_privileges[object_type]
         for privilege in sorted(there - goal):
             yield RevokeByDefault("not in the spec", wanted.names.owner, object_type, privilege)
         for privilege in sorted(goal - there):
             yield GrantByDefault("missing", wanted.names.owner, object_type, privilege)
+    yield from _extension_steps(wanted, seen, admin=admin, admin_superuser=admin_superuser)
+    for name in dict.fromkeys(("public", *wanted.schemas)):
+        yield from _schema_steps(wanted, name, seen.schemas.get(name))
 
 
 def _schema_steps(wanted: Wanted, name: str, seen: Schema | None) -> Iterator[InsideStep]:

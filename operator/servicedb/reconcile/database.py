@@ -12,7 +12,7 @@ from servicedb.kube import events
 from servicedb.kube.resources import DATABASE_SERVERS, Key
 from servicedb.plan.claim import claim
 from servicedb.plan.conditions import Finding, condition_of, of_problem
-from servicedb.plan.database import database_steps
+from servicedb.plan.database import current_marker, database_steps
 from servicedb.plan.inside import inside_steps
 from servicedb.plan.marker import Marker
 from servicedb.plan.memberships import membership_steps, wanted_memberships
@@ -191,15 +191,21 @@ def _check_limits(wanted: Wanted, server: Server) -> None:
 
 def _recent_scan(work: Work) -> ServerScan | None:
     """The part of the server's last scan that is this database's; None where it is too old to go by."""
-    scan, age = work.server.scan, time.monotonic() - work.server.scanned_at
-    if scan is None or age > 1.5 * work.world.settings.resync or not work.was_in_sync:
+    scan, scanned_at = work.server.scan, work.server.scanned_at
+    looked = work.world.insides.get(work.key)
+    if scan is None or looked is None or scanned_at < looked.at or not work.was_in_sync:
+        return None
+    if time.monotonic() - scanned_at > 1.5 * work.world.settings.resync:
         return None
     return scan.of(work.wanted.database, also=work.wanted.role_names)
 
 
 async def _is_in_sync(work: Work, seen: ServerScan) -> bool:
     """Whether nothing has to be done, as far as can be told without a connection."""
-    marker = claim(work.wanted, seen, server=work.server.name)
+    try:
+        marker = claim(work.wanted, seen, server=work.server.name)
+    except Problem:
+        return False  # to be seen afresh, under the lock, before it is said
     if marker is None or marker.released is not None:
         return False
     database = seen.databases.get(work.wanted.database)
@@ -213,17 +219,15 @@ async def _is_in_sync(work: Work, seen: ServerScan) -> bool:
         or work.credentials.unproved()
         or work.credentials.outdated()
         or _role_steps(work, seen)
-        or list(database_steps(work.wanted, work.wanted.marker.with_oid(database.oid), seen))
+        or list(database_steps(work.wanted, seen))
     )
 
 
 def _role_steps(work: Work, seen: ServerScan) -> list[RoleStep]:
-    database = seen.databases.get(work.wanted.database)
-    opened = database is not None and database.allow_connections
     steps: list[RoleStep] = [
         *role_steps(
             work.wanted,
-            work.wanted.marker.with_oid(database.oid if database is not None and opened else None),
+            current_marker(work.wanted, seen),
             work.credentials.states(),
             seen.roles,
             now=work.world.now(),
@@ -284,7 +288,7 @@ async def _change_server(work: Work, connection: Session, seen: ServerScan) -> l
     roles = _role_steps(work, seen)
     if roles:
         await apply_role_steps(connection, roles, work.credentials.pending_passwords(), world.step)
-    steps: list[Step] = list(database_steps(wanted, wanted.marker, seen))
+    steps: list[Step] = list(database_steps(wanted, seen))
     for step in steps:
         if isinstance(step, CreateDatabase):
             await apply_alone(connection, step, world.step)

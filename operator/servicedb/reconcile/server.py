@@ -67,7 +67,7 @@ async def reconcile(key: Key, world: World) -> float | None:
         resource,
         found,
         {
-            "version": facts.version,
+            "version": facts.version.split()[0],
             "systemIdentifier": facts.system_identifier,
             "databases": _count(server, world),
             "handled": _handled(resource),
