@@ -168,17 +168,18 @@ def test_after_a_kill_of_everything_it_comes_up_with_its_data(cluster: Cluster, 
 
 @on_this_machine
 def test_down_leaves_nothing_behind(folder: Path) -> None:
-    before = Machine.seen(without=[NAME])
-    made = LocalCluster("harness-b", folder / "b" / "kubeconfig")
+    name = f"{NAME}-b"
+    before = Machine.seen(name)
+    made = LocalCluster(name, folder / "b" / "kubeconfig")
     made.up()
     made.load_image(probe_image(folder))
     made.kubectl("apply", f"--filename={MANIFEST}")
     made.kubectl("rollout", "status", "--namespace=probe", "deployment/hello", "--timeout=60s")
-    assert Machine.seen(without=[NAME]) != before
+    assert Machine.seen(name) != before
 
     made.down()
 
-    assert Machine.seen(without=[NAME]) == before
+    assert Machine.seen(name) == before
     assert list((folder / "b").iterdir()) == []
     made.down()  # once more changes nothing
 

@@ -46,6 +46,7 @@ def _kubernetes_linker_flags() -> str:
 KUBERNETES = Program("kubernetes", "about six minutes", _kubernetes_linker_flags())
 COREDNS = Program("coredns", "about a minute")
 PAUSE = Program("pause", "some seconds")
+PROBE = Program("probe", "some seconds")
 
 
 def ensure(program: Program) -> Path:

@@ -44,13 +44,13 @@ def remove(name: str) -> None:
     groups = [group for top in _hierarchies() if (group := top / path(name).lstrip("/")).is_dir()]
 
     def emptied() -> bool:
-        pids = {pid for group in groups for pid in _pids(group)}
-        for pid in pids:
+        left = pids(name)
+        for pid in left:
             try:
                 Process.of(pid).send(signal.SIGKILL)
             except ProcessLookupError:
                 continue
-        return not pids
+        return not left
 
     if not wait_until(emptied, timedelta(seconds=20)):
         raise HarnessError(f"processes of cluster {name} do not end: see cgroup.procs below {groups[0]}")
@@ -73,6 +73,11 @@ def _pass_controllers_on(group: Path) -> None:
     if (group / "cgroup.controllers").exists():
         there = CONTROLLERS & set((group / "cgroup.controllers").read_text().split())
         (group / "cgroup.subtree_control").write_text(" ".join(f"+{each}" for each in sorted(there)))
+
+
+def pids(name: str) -> set[int]:
+    """Every process of the cluster, from its components to what runs in its pods."""
+    return {pid for top in _hierarchies() for pid in _pids(top / path(name).lstrip("/"))}
 
 
 def _pids(group: Path) -> set[int]:

@@ -48,7 +48,7 @@ class Cluster(Protocol):
         """Load a docker-archive, for pods whose imagePullPolicy is not Always."""
 
     def stop(self, component: str) -> None:
-        """End one component in good order."""
+        """End one component in good order, or by SIGKILL when that takes it more than some seconds."""
 
     def kill(self, component: str) -> None:
         """End one component by SIGKILL."""

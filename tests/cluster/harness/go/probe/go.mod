@@ -1,0 +1,3 @@
+module servicedb.io/tests/probe
+
+go 1.24.0
