@@ -4,8 +4,10 @@ from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from servicedb.api.common import Object
 from servicedb.api.crd import KINDS, crds
+from servicedb.api.strings import Duration
 
 from tests.api.examples import FULL_DATABASE, FULL_SERVER, MINIMAL_DATABASE, MINIMAL_SERVER, Manifest, changed
 from tests.api.generated import database_manifests, server_manifests
@@ -73,6 +75,19 @@ def test_the_api_server_takes_what_is_generated_for_databases(
     manifest: Manifest, api: ApiServer, namespace: str
 ) -> None:
     assert api.verdict(placed(manifest, namespace)) == ""
+
+
+DURATIONS = st.from_regex(r"(0|[1-9][0-9]{0,5})(ms|s|m|h|d)", fullmatch=True)
+
+
+@given(overlap=DURATIONS, rotate_every=DURATIONS)
+@AGAINST_A_SERVER
+def test_the_rule_in_cel_and_the_models_compare_durations_alike(
+    overlap: str, rotate_every: str, api: ApiServer, namespace: str
+) -> None:
+    changes = {"spec.credentials": {"overlap": overlap, "rotateEvery": rotate_every}}
+    shorter = Duration(overlap).timedelta < Duration(rotate_every).timedelta
+    assert (api.verdict(placed(changed(MINIMAL_DATABASE, changes), namespace)) == "") == shorter
 
 
 @pytest.mark.parametrize("base", [MINIMAL_SERVER, MINIMAL_DATABASE], ids=lambda manifest: manifest["kind"])
