@@ -14,6 +14,7 @@ SECRET_KEYS: Final = (
     "username",
     "user",
     "password",
+    "pending-username",
     "pending-password",
     "dbname",
     "host",

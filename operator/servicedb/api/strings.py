@@ -115,8 +115,8 @@ Parameters = Annotated[
 ]
 """Settings of PostgreSQL by their names. The operator knows which are allowed."""
 
-Line = Annotated[str, Field(max_length=1024, pattern=NO_CONTROL_CHARACTERS)]
-"""One line of text."""
+Line = Annotated[str, Field(max_length=1024)]
+"""One line of text. Whatever it quotes from a server, it is never refused for a character."""
 
 Number64 = Annotated[str, Field(max_length=20, pattern=r"^[0-9]+$")]
 """A 64-bit number, as a string: JSON's numbers lose digits above 2**53."""
