@@ -15,7 +15,17 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.cluster.harness import Cluster, HarnessError, archive, binaries, cgroups, docker, ensure, paths
+from tests.cluster.harness import (
+    Cluster,
+    ComponentFailed,
+    HarnessError,
+    archive,
+    binaries,
+    cgroups,
+    docker,
+    ensure,
+    paths,
+)
 from tests.cluster.harness.deadline import wait_until
 from tests.cluster.harness.local import LocalCluster
 from tests.cluster.harness.process import Process
@@ -164,6 +174,22 @@ def test_after_a_kill_of_everything_it_comes_up_with_its_data(cluster: Cluster, 
     assert kept in cluster.kubectl("get", "configmap", "--namespace=probe")
     cluster.kubectl("rollout", "status", "--namespace=probe", "deployment/hello", "--timeout=60s")
     assert "200 hello" in job_output(cluster, kept, "http://hello.probe.svc/")
+
+
+@on_this_machine
+def test_a_component_that_ends_is_named_with_its_last_words(folder: Path) -> None:
+    made = LocalCluster(f"{NAME}-c", folder / "c" / "kubeconfig")
+    state = paths.State(made.name)
+    state.etcd.mkdir(parents=True)
+    (state.etcd / "member").write_text("a file where etcd wants a folder")
+    try:
+        with pytest.raises(ComponentFailed) as failure:
+            made.up()
+        assert f"etcd ended. The last lines of {state.log('etcd')}:" in str(failure.value)
+        assert "member" in str(failure.value)
+    finally:
+        made.down()
+    assert not state.root.exists()
 
 
 @on_this_machine

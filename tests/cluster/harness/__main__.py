@@ -1,10 +1,11 @@
 """`python -m tests.cluster.harness up|down|status|kubeconfig [--name NAME] [--kubeconfig FILE]`."""
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
-from tests.cluster.harness import images, postgres
+from tests.cluster.harness import binaries, images, postgres
 from tests.cluster.harness.cluster import Cluster, of
 from tests.cluster.harness.errors import HarnessError, NotAllowed
 
@@ -15,6 +16,7 @@ COMMANDS = {
     "kubeconfig": "write the kubeconfig and say where",
     "operator": "build the operator's image and load it",
     "postgres": "start PostgreSQL 17 in the cluster",
+    "kubectl": "run kubectl against the cluster, with what follows --",
 }
 
 
@@ -28,9 +30,11 @@ def main() -> int:
     parser.add_argument("command", choices=COMMANDS, metavar="|".join(COMMANDS))
     parser.add_argument("--name", default="demo", help="which cluster; several run side by side (default: demo)")
     parser.add_argument("--kubeconfig", type=Path, help="the file to write (default: build/NAME.kubeconfig)")
-    options = parser.parse_args()
+    # argparse has its own mind about what follows --: it is split off before.
+    end = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
+    options = parser.parse_args(sys.argv[1:end])
     try:
-        return run(options.command, of(options.name, options.kubeconfig))
+        return run(options.command, of(options.name, options.kubeconfig), sys.argv[end + 1 :])
     except NotAllowed as error:
         print(error, file=sys.stderr)
         return 2
@@ -39,7 +43,7 @@ def main() -> int:
         return 1
 
 
-def run(command: str, cluster: Cluster) -> int:
+def run(command: str, cluster: Cluster, arguments: list[str]) -> int:
     match command:
         case "up":
             cluster.up()
@@ -61,6 +65,9 @@ def run(command: str, cluster: Cluster) -> int:
             cluster.up()
             server = postgres.ensure(cluster)
             print(f"{server.host}:{server.port}, logins in Secrets {server.admin.secret} and {server.superuser.secret}")
+        case "kubectl":
+            program = binaries.kubectl()
+            os.execv(program, ["kubectl", f"--kubeconfig={cluster.kubeconfig}", *arguments])
     return 0
 
 

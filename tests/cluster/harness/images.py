@@ -34,7 +34,7 @@ def postgres() -> Path:
         return _by_docker("postgres", dockerfile, dockerfile.parent, POSTGRES, [dockerfile])
     with _building("postgres"):
         base = _base()
-        archive = _archive("postgres", _hash([dockerfile], base))
+        archive = _archive("postgres", hash_of([dockerfile], base))
         if not archive.exists():
             with step("building the image of PostgreSQL"):
                 buildah.build(dockerfile, dockerfile.parent, "localhost/postgres", {"BASE_IMAGE": base})
@@ -49,7 +49,7 @@ def operator(repository: Path = paths.REPOSITORY) -> Path:
         return _by_docker("operator", repository / "Dockerfile", repository, OPERATOR, sources)
     with _building("operator"):
         base = _base()
-        archive = _archive("operator", _hash(sources, base))
+        archive = _archive("operator", hash_of(sources, base))
         if not archive.exists():
             wheels = _wheels(repository)
             with step("building the operator's image"):
@@ -67,7 +67,7 @@ def operator(repository: Path = paths.REPOSITORY) -> Path:
 def _base() -> str:
     """The name of the base image in buildah's storage."""
     dockerfile = DOCKERFILES / "base" / "Dockerfile"
-    content = _hash([dockerfile], " ".join([DEBIAN, *BASE_PACKAGES]))
+    content = hash_of([dockerfile], " ".join([DEBIAN, *BASE_PACKAGES]))
     image = f"{BASE}:{content}"
     if buildah.has(image):
         return image
@@ -92,7 +92,7 @@ def _base() -> str:
 def _wheels(repository: Path) -> Path:
     """A folder with what requirements.lock names, and what builds the package, for the image's Python."""
     lock = repository / "requirements.lock"
-    folder = paths.cache() / "wheels" / _hash([lock], BASE_PYTHON)
+    folder = paths.cache() / "wheels" / hash_of([lock], BASE_PYTHON)
     if folder.exists():
         return folder
     temporary = folder.with_name(f".{folder.name}")
@@ -108,7 +108,7 @@ def _wheels(repository: Path) -> Path:
 
 def _by_docker(kind: str, dockerfile: Path, context: Path, image: str, sources: Sequence[Path]) -> Path:
     """Build with a Docker engine, which has a network and the Dockerfile's own base image."""
-    archive = _archive(kind, _hash(sources, "docker"))
+    archive = _archive(kind, hash_of(sources, "docker"))
     with exclusive(paths.cache() / "images.lock", "it builds an image"):
         if not archive.exists():
             with step(f"building the image {image}"):
@@ -138,7 +138,7 @@ def _building(kind: str) -> AbstractContextManager[None]:
     return exclusive(paths.cache() / "images.lock", f"it builds an image before {kind}")
 
 
-def _hash(files: Sequence[Path], *more: str) -> str:
+def hash_of(files: Sequence[Path], *more: str) -> str:
     """A hash of files and of whole folders, by their names and content, wherever they lie."""
     content = hashlib.sha256("\0".join(more).encode())
     for path in files:

@@ -4,6 +4,7 @@ import base64
 import json
 import secrets
 from dataclasses import dataclass
+from hashlib import sha256
 from ipaddress import IPv4Address
 
 import yaml
@@ -64,8 +65,13 @@ class Postgres:
 
 def ensure(cluster: Cluster, **settings: str) -> Postgres:
     """Start the server, or find it running, and give it `settings` (see `Postgres.configure`)."""
-    cluster.load_image(images.postgres())
-    namespace, service, *rest = yaml.safe_load_all((HARNESS / "manifests" / "postgres.yaml").read_text())
+    archive = images.postgres()
+    cluster.load_image(archive)
+    manifest = (HARNESS / "manifests" / "postgres.yaml").read_text()
+    namespace, service, *rest, stateful_set = yaml.safe_load_all(manifest)
+    # A pod keeps the image and the settings that it began with: others make it a new one.
+    made_from = sha256(f"{archive.name} {manifest}".encode()).hexdigest()[:16]
+    stateful_set["spec"]["template"]["metadata"]["annotations"] = {"servicedb.io/made-from": made_from}
     _apply(cluster, namespace, service)
     address = cluster.kubectl(
         "get", f"--namespace={NAMESPACE}", "service", SERVICE, "--output=jsonpath={.spec.clusterIP}"
@@ -73,7 +79,7 @@ def ensure(cluster: Cluster, **settings: str) -> Postgres:
     admin = _login(cluster, "postgres-admin", "servicedb_admin")
     superuser = _login(cluster, "postgres-superuser", "postgres")
     authority = _certificates(cluster, IPv4Address(address))
-    _apply(cluster, *rest)
+    _apply(cluster, *rest, stateful_set)
     cluster.kubectl(
         "rollout", "status", f"--namespace={NAMESPACE}", f"statefulset/{SERVICE}", f"--timeout={READY_WITHIN}"
     )
