@@ -22,18 +22,19 @@ from servicedb.plan.observed import (
     ServerScan,
 )
 
-# Everything where %(prefix)s is NULL; else the roles of one database by name, by prefix, and by membership in them.
+# Everything where %(database)s is NULL; else what is one database's: its roles by name, those between %(first)s and
+# %(after)s (an index serves a range, not a prefix), and what is a member of them.
 _SHARED: LiteralString = """
-WITH chosen AS MATERIALIZED (
-    SELECT r.* FROM pg_roles r
-    WHERE %(prefix)s::text IS NULL
-       OR r.rolname = ANY (%(roles)s)
-       OR starts_with(r.rolname, %(prefix)s)
-       OR r.oid IN (SELECT m.member FROM pg_auth_members m JOIN pg_roles g ON g.oid = m.roleid
-                    WHERE starts_with(g.rolname, %(prefix)s))
+WITH named AS MATERIALIZED (
+    SELECT oid FROM pg_roles WHERE rolname = ANY (%(roles)s)
+    UNION SELECT oid FROM pg_roles WHERE rolname >= %(first)s AND rolname < %(after)s
+), chosen AS MATERIALIZED (
+    SELECT r.* FROM pg_roles r WHERE %(database)s::text IS NULL
+    UNION ALL SELECT r.* FROM pg_roles r WHERE r.oid IN (
+        SELECT oid FROM named UNION SELECT m.member FROM pg_auth_members m WHERE m.roleid IN (SELECT oid FROM named))
 ), bases AS MATERIALIZED (
     SELECT d.* FROM pg_database d
-    WHERE %(prefix)s::text IS NULL OR d.datname = %(database)s OR d.oid = ANY (%(oids)s)
+    WHERE %(database)s::text IS NULL OR d.datname = %(database)s OR d.oid = ANY (%(oids)s)
 )
 SELECT current_user AS admin,
        (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) AS admin_superuser,
@@ -91,7 +92,7 @@ FROM pg_roles o WHERE o.rolname = %(owner)s
 
 async def scan_server(connection: AsyncConnection[Any]) -> ServerScan:
     """The shared catalogues as a whole."""
-    return await _scan(connection, prefix=None, database=None, roles=[], oids=[])
+    return await _scan(connection, database=None, roles=[], oids=[])
 
 
 async def scan_database(
@@ -99,17 +100,23 @@ async def scan_database(
 ) -> ServerScan:
     """The shared catalogues as far as they concern one database: it by name, or by the OID that it once had, the
     roles named, and whatever else is a member of its roles."""
-    return await _scan(connection, prefix=f"{database}__", database=database, roles=list(roles), oids=list(oids))
+    return await _scan(connection, database=database, roles=list(roles), oids=list(oids))
 
 
 async def _scan(
-    connection: AsyncConnection[Any], *, prefix: str | None, database: str | None, roles: list[str], oids: list[int]
+    connection: AsyncConnection[Any], *, database: str | None, roles: list[str], oids: list[int]
 ) -> ServerScan:
     options = connection.info.server_version >= 16_00_00
     query = _SHARED.replace("{inherit}", "m.inherit_option" if options else "u.rolinherit").replace(
         "{set}", "m.set_option" if options else "true"
     )
-    parameters = {"prefix": prefix, "database": database, "roles": roles, "oids": oids}
+    parameters = {
+        "database": database,
+        "roles": roles,
+        "oids": oids,
+        "first": f"{database}__" if database is not None else None,
+        "after": f"{database}_`" if database is not None else None,  # "`" follows "_"
+    }
     async with connection.cursor(row_factory=dict_row) as cursor:
         await cursor.execute(query, parameters)
         row = await cursor.fetchone()

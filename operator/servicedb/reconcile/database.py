@@ -21,7 +21,7 @@ from servicedb.plan.resolve import app_secret, namespace_allowed, resolve
 from servicedb.plan.roles import role_steps
 from servicedb.plan.steps import CreateDatabase, DatabaseStep, InsideStep, RoleStep, Step
 from servicedb.plan.wanted import Wanted
-from servicedb.postgres.apply import apply_alone, apply_database_steps, apply_inside_steps, apply_role_steps
+from servicedb.postgres.apply import Executor
 from servicedb.postgres.catalog import scan_database, scan_inside
 from servicedb.postgres.session import AdminServer, Session
 from servicedb.reconcile.credentials import Credentials
@@ -245,8 +245,9 @@ async def _work(work: Work) -> tuple[ServerScan, list[Step]]:
     async with work.admin.locked(wanted.database) as connection:
         seen = await _observe(work, connection)
         claim(wanted, seen, server=work.server.name)
+        execute = Executor(seen.admin, seen.admin_superuser, world.step)
         done += await work.credentials.prepare(seen.roles)
-        done += await _change_server(work, connection, seen)
+        done += await _change_server(work, connection, seen, execute)
         async with work.admin.inside(wanted.database) as inside:
             there = await scan_inside(
                 inside, owner=wanted.names.owner, extensions=[extension.name for extension in wanted.extensions]
@@ -255,14 +256,14 @@ async def _work(work: Work) -> tuple[ServerScan, list[Step]]:
                 inside_steps(wanted, there, admin=seen.admin, admin_superuser=seen.admin_superuser)
             )
             if steps:
-                await apply_inside_steps(inside, steps, wanted.names.owner, world.step)
+                await execute.inside(inside, steps, wanted.names.owner)
                 done += steps
         done += await work.credentials.prove_and_activate(connection)
         seen = await _observe(work, connection)
         if work.credentials.refused:
             done += await work.credentials.prepare(seen.roles)
         if following := _role_steps(work, seen):  # a new password, or the half that a login has moved away from
-            await apply_role_steps(connection, following, work.credentials.pending_passwords(), world.step)
+            await execute.roles(connection, following, work.credentials.pending_passwords())
             done += [*following, *await work.credentials.prove_and_activate(connection)]
             seen = await _observe(work, connection)
     world.insides[work.key] = Looked(
@@ -283,18 +284,18 @@ async def _observe(work: Work, connection: Session) -> ServerScan:
     return await scan_database(connection, wanted.database, roles=wanted.role_names, oids={*oids, marker.oid})
 
 
-async def _change_server(work: Work, connection: Session, seen: ServerScan) -> list[Step]:
-    wanted, world = work.wanted, work.world
+async def _change_server(work: Work, connection: Session, seen: ServerScan, execute: Executor) -> list[Step]:
+    wanted = work.wanted
     roles = _role_steps(work, seen)
     if roles:
-        await apply_role_steps(connection, roles, work.credentials.pending_passwords(), world.step)
+        await execute.roles(connection, roles, work.credentials.pending_passwords())
     steps: list[Step] = list(database_steps(wanted, seen))
     for step in steps:
         if isinstance(step, CreateDatabase):
-            await apply_alone(connection, step, world.step)
+            await execute.alone(connection, step)
     together = [step for step in steps if isinstance(step, DatabaseStep)]
     if together:
-        await apply_database_steps(connection, together, wanted.names.owner, world.step)
+        await execute.database(connection, together, wanted.names.owner)
     return [*roles, *steps]
 
 

@@ -15,7 +15,7 @@ from servicedb.plan.observed import ServerScan
 from servicedb.plan.release import Absence, LiveObject, is_gone, releases
 from servicedb.plan.resolve import database_name
 from servicedb.plan.steps import AlterRole, CommentOnRole, RoleStep
-from servicedb.postgres.apply import apply_role_steps
+from servicedb.postgres.apply import Executor
 from servicedb.postgres.catalog import scan_database
 from servicedb.reconcile.world import Server, World
 
@@ -99,7 +99,9 @@ async def _release(server: Server, world: World, absence: Absence, now: datetime
         if marker != absence.marker or not await _gone(server, world, absence.database, absence.marker):
             return
         released = replace(absence.marker, released=now.isoformat(timespec="seconds"))
-        await apply_role_steps(connection, release_steps(seen, names, released), {}, world.step)
+        await Executor(seen.admin, seen.admin_superuser, world.step).roles(
+            connection, release_steps(seen, names, released), {}
+        )
     _log.info("released database %s: %s is gone", absence.database, absence.marker.holder)
     server.markers[absence.database] = released
     server.absent.pop(absence.database, None)
@@ -141,7 +143,7 @@ async def _delete_secrets(server: Server, world: World, database: str, marker: M
             CommentOnRole("its Secret is deleted", name, replace(note, secret=None).comment())
             for name, note in noted.items()
         ]
-        await apply_role_steps(connection, steps, {}, world.step)
+        await Executor(seen.admin, seen.admin_superuser, world.step).roles(connection, steps, {})
 
 
 def _noted(seen: ServerScan, owner: str) -> dict[str, RoleNote]:
