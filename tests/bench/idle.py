@@ -1,0 +1,32 @@
+"""What 500 databases cost that nobody changes: statements and new connections on the server, CPU and memory here."""
+
+import time
+from collections.abc import Iterator
+
+from tests.bench.fleet import applied, count_in_log, fleet
+from tests.bench.report import Row
+
+_DATABASES = 500
+_RESYNC = 60
+"""Ten times as often as by default, so that a window of three minutes sees three of them."""
+_SECONDS = 180.0
+_STATEMENTS_ALLOWED, _CONNECTIONS_ALLOWED = 10.0, 2.0
+"""A minute, beyond the shared scan and the look at the server that goes with it."""
+
+
+def rows() -> Iterator[Row]:
+    with fleet(resync=_RESYNC, log_statements=True) as running:
+        running.apply(*(applied(number) for number in range(_DATABASES)))
+        running.wait_ready(_DATABASES)
+        time.sleep(2 * _RESYNC)  # what the first looks cost is no part of the window
+        usage, since, started = running.usage(), running.server.log_path.stat().st_size, time.monotonic()
+        time.sleep(_SECONDS)
+        minutes = (time.monotonic() - started) / 60
+        later = running.usage()
+        statements = count_in_log(running.server, r"LOG:  (?:statement|execute [^:]*):", since=since) / minutes
+        connections = count_in_log(running.server, r"LOG:  connection authorized", since=since) / minutes
+    case = f"{_DATABASES} ready, resync {_RESYNC} s"
+    yield Row("idle", f"{case}: statements", statements, _STATEMENTS_ALLOWED, "1/min", "lower", 1.0)
+    yield Row("idle", f"{case}: new connections", connections, _CONNECTIONS_ALLOWED, "1/min", "lower", None)
+    yield Row("idle", f"{case}: operator CPU", (later.cpu - usage.cpu) / 60 / minutes, 1.0, "cores", "lower", None)
+    yield Row("idle", f"{case}: operator memory", later.rss / 1e6, 250.0, "MB", "lower", 1.0)
