@@ -22,6 +22,8 @@ OPERATOR = "servicedb:dev"
 DEBIAN = "trixie"
 BASE_PYTHON = "3.13"
 BASE_PACKAGES = ["python3", "python3-venv", "ca-certificates", "postgresql-client", "zstd"]
+# Nobody reads there, and each cluster that loads the image would unpack it.
+NOT_NEEDED = ["usr/share/doc", "usr/share/locale", "usr/share/man"]
 DOCKERFILES = paths.HARNESS / "images"
 # What the project's Dockerfile copies.
 OPERATOR_SOURCES = ["Dockerfile", "LICENSE", "README.md", "operator", "pyproject.toml", "requirements.lock"]
@@ -67,7 +69,7 @@ def operator(repository: Path = paths.REPOSITORY) -> Path:
 def _base() -> str:
     """The name of the base image in buildah's storage."""
     dockerfile = DOCKERFILES / "base" / "Dockerfile"
-    content = hash_of([dockerfile], " ".join([DEBIAN, *BASE_PACKAGES]))
+    content = hash_of([dockerfile], " ".join([DEBIAN, *BASE_PACKAGES, *NOT_NEEDED]))
     image = f"{BASE}:{content}"
     if buildah.has(image):
         return image
@@ -79,9 +81,10 @@ def _base() -> str:
         included = f"--include={','.join(BASE_PACKAGES)}"
         # In a mount namespace: it mounts /proc in the tree.
         run("unshare", "--mount", "debootstrap", "--variant=minbase", included, DEBIAN, tree)
-        for packed in (tree / "var" / "cache" / "apt" / "archives").glob("*.deb"):
-            packed.unlink()
-        shutil.rmtree(tree / "var" / "lib" / "apt" / "lists")
+        excluded = "".join(f"path-exclude=/{folder}/*\n" for folder in NOT_NEEDED)
+        (tree / "etc" / "dpkg" / "dpkg.cfg.d" / "small").write_text(excluded)
+        for emptied in [*NOT_NEEDED, "var/cache/apt", "var/lib/apt/lists"]:
+            shutil.rmtree(tree / emptied)
         run("tar", "--create", "--numeric-owner", f"--file={folder / 'debian.tar'}", f"--directory={tree}", ".")
         shutil.rmtree(tree)
         buildah.build(dockerfile, folder, image)

@@ -17,6 +17,7 @@ from tests.cluster.harness import (
     kubeconfig,
     namespace,
     network,
+    node,
     packages,
 )
 from tests.cluster.harness.cluster import Part
@@ -27,9 +28,10 @@ from tests.cluster.harness.lock import exclusive
 from tests.cluster.harness.network import SLOTS, Network
 from tests.cluster.harness.paths import HARNESS, LOCKS, STATES, State, default_kubeconfig
 from tests.cluster.harness.process import Process
-from tests.cluster.harness.progress import step
+from tests.cluster.harness.progress import say, step
 from tests.cluster.harness.run import callers_environment, run
 
+LONG_AGO = datetime.min.replace(tzinfo=UTC)
 READY_WITHIN = timedelta(seconds=120)
 STOPPED_WITHIN = timedelta(seconds=4)  # the API server would wait a minute for whoever watches
 NEEDED = (
@@ -132,17 +134,15 @@ class LocalCluster:
         programs = [binaries.ensure(each) for each in (binaries.PAUSE, binaries.COREDNS, binaries.KUBERNETES)]
         with step(f"cluster {self.name} comes up"):
             self._prepare(programs)
-            if not self._alive(namespace.INIT):
-                self._make_namespaces()
+            namespaces_began = self._make_namespaces() if not self._alive(namespace.INIT) else LONG_AGO
             with step("etcd, containerd and the API server"):
                 self._run(["etcd", CONTAINERD, API_SERVER])
             self.load_image(self._pause_image())
             self.kubectl("apply", "--filename", str(HARNESS / "manifests" / "dns.yaml"))
             with step("the node"):
-                began = datetime.now(UTC).replace(microsecond=0)
+                kubelet_began = _now() if not self._alive("kubelet") else LONG_AGO
                 self._run([component.name for component in self._components()])
-                if not wait_until(lambda: self._node_ready(began), READY_WITHIN):
-                    raise ComponentFailed("kubelet", "did not get the node ready", self.log("kubelet"))
+                self._wait_node(kubelet_began, namespaces_began)
 
     def _prepare(self, programs: list[Path]) -> None:
         for folder in (self._state.root, *self._state.folders()):
@@ -155,13 +155,14 @@ class LocalCluster:
         configuration.write(self._state, self._network())
         self._write_kubeconfig()
 
-    def _make_namespaces(self) -> None:
+    def _make_namespaces(self) -> datetime:
         """As after a boot of the machine: nothing runs, and what was on disk is there."""
         namespace.end(self._state)
         cgroups.remove(self.name)
         cgroups.create(self.name)
         init = namespace.create(self._state)
         network.connect(self._network(), self.name, init.pid)
+        return _now()
 
     def _run(self, names: list[str]) -> None:
         """Start those that do not run, and wait until all are ready."""
@@ -188,25 +189,28 @@ class LocalCluster:
                 component.name, f"was not ready in {READY_WITHIN.seconds} s", self.log(component.name)
             )
 
-    def _node_ready(self, since: datetime) -> bool:
-        """Whether this kubelet, not the one before a restart, reports the node ready for pods."""
-        names = ["node/" + configuration.NODE_NAME, "serviceaccount/default"]
-        answer = self._kubectl_attempt("get", "--namespace=default", "--output=json", *names)
-        if answer is None:
-            return False
-        node, _ = json.loads(answer)["items"]
-        return not node["spec"].get("taints") and any(
-            condition["type"] == "Ready"
-            and condition["status"] == "True"
-            and datetime.fromisoformat(condition["lastHeartbeatTime"]) >= since
-            for condition in node["status"].get("conditions", [])
-        )
+    def _wait_node(self, kubelet_began: datetime, namespaces_began: datetime) -> None:
+        """Wait until the node is ready for pods, and those of before a restart run again."""
 
-    def _kubectl_attempt(self, *arguments: str) -> str | None:
+        def ready() -> bool:
+            found = self._items(f"node/{configuration.NODE_NAME}", "serviceaccount/default")
+            return len(found) == 2 and node.ready(found[0], kubelet_began)
+
+        if not wait_until(ready, READY_WITHIN):
+            raise ComponentFailed("kubelet", "did not get the node ready", self.log("kubelet"))
+        if not wait_until(lambda: not self._pods_from_before(namespaces_began), READY_WITHIN):
+            say(f"not running again: {', '.join(self._pods_from_before(namespaces_began))}")
+
+    def _pods_from_before(self, began: datetime) -> list[str]:
+        return node.from_before(self._items("pods", "--all-namespaces"), began)
+
+    def _items(self, *what: str) -> list[node.Item]:
+        """What there is of it; nothing while the API server does not know all of it."""
         try:
-            return self.kubectl(*arguments)
+            items: list[node.Item] = json.loads(self.kubectl("get", "--output=json", *what))["items"]
         except HarnessError:
-            return None
+            return []
+        return items
 
     def _pause_image(self) -> Path:
         tar = self._state.images / "pause.tar"
@@ -253,6 +257,11 @@ class LocalCluster:
         if self.kubeconfig not in self._kubeconfigs():
             with self._state.kubeconfigs.open("a") as file:
                 file.write(f"{self.kubeconfig}\n")
+
+
+def _now() -> datetime:
+    """The time as the API server writes it: without a fraction."""
+    return datetime.now(UTC).replace(microsecond=0)
 
 
 def _free_slot() -> int:
