@@ -1,11 +1,12 @@
 """A database as a whole: who may connect, its settings, and the moment at which it is opened."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 from servicedb.plan.marker import Marker
 from servicedb.plan.observed import PUBLIC, Privilege, ServerScan, Settings
 from servicedb.plan.parameters import ALLOWED
+from servicedb.plan.roles import leaving
 from servicedb.plan.steps import (
     ChangeSetting,
     CreateDatabase,
@@ -36,7 +37,8 @@ def database_steps(wanted: Wanted, seen: ServerScan) -> Iterator[Step]:
     database = seen.databases.get(wanted.database)
     if database is None:
         yield CreateDatabase("missing", wanted.database, wanted.encoding, wanted.locale, wanted.locale_provider)
-    yield from privilege_steps(wanted, database.privileges if database else _AT_BIRTH)
+    seen_privileges = database.privileges if database else _AT_BIRTH
+    yield from privilege_steps(wanted, seen_privileges, leaving=leaving(wanted, seen.roles))
     yield from _setting_steps(wanted, seen.settings if database else {})
     if database is None or not database.allow_connections:
         yield OpenDatabase("not open yet", wanted.database, wanted.names.owner, wanted.marker.comment())
@@ -60,10 +62,14 @@ def database_privileges(wanted: Wanted) -> frozenset[Privilege]:
     return frozenset(privileges)
 
 
-def privilege_steps(wanted: Wanted, seen: frozenset[Privilege]) -> Iterator[DatabaseStep]:
+def privilege_steps(
+    wanted: Wanted, seen: frozenset[Privilege], *, leaving: Collection[str] = ()
+) -> Iterator[DatabaseStep]:
+    """Yield the steps from `seen` to what is wanted. The roles in `leaving` keep what they have."""
     goal = database_privileges(wanted)
     for privilege in sorted(seen - goal):
-        yield RevokeOnDatabase("not in the spec", wanted.database, privilege)
+        if privilege.grantee not in leaving:
+            yield RevokeOnDatabase("not in the spec", wanted.database, privilege)
     for privilege in sorted(goal - seen):
         yield GrantOnDatabase("missing", wanted.database, privilege)
 

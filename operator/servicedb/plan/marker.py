@@ -6,6 +6,7 @@ shorter note that points at the owner role; it is repaired from the marker, neve
 
 import json
 from dataclasses import asdict, dataclass, fields, replace
+from datetime import datetime
 from typing import Any, Self
 
 FORMAT = 1
@@ -74,39 +75,50 @@ class Marker:
 class RoleNote:
     """The comment of every role but the owner: which owner role it belongs to, and what it is there for.
 
-    `secret` is the Secret of a login, so that it can be deleted when its object is gone. `retire_at` (RFC 3339)
-    stands on a login whose Secret has moved on: from then it may no longer log in.
+    `secret` is the Secret of a login, so that it can be deleted when its object is gone. `retire_at` stands on a
+    login whose Secret has moved on: from then it may no longer log in.
     """
 
     owner: str
     role: str
     secret: str | None = None
-    retire_at: str | None = None
+    retire_at: datetime | None = None
 
     def comment(self) -> str:
-        values = {key: value for key, value in asdict(self).items() if value is not None}
-        return json.dumps({"servicedb": FORMAT, **values}, sort_keys=True, separators=(",", ":"))
+        values = {
+            "servicedb": FORMAT,
+            "owner": self.owner,
+            "role": self.role,
+            "secret": self.secret,
+            "retire_at": self.retire_at.isoformat(timespec="seconds") if self.retire_at is not None else None,
+        }
+        held = {key: value for key, value in values.items() if value is not None}
+        return json.dumps(held, sort_keys=True, separators=(",", ":"))
 
     @classmethod
     def read(cls, comment: str | None) -> Self | None:
+        """The note in `comment`, or None where there is none; a time that can't be read counts as not noted."""
         values = _json_object(comment)
         if values is None or values.get("servicedb") != FORMAT:
             return None
         match values:
             case {"owner": str(owner), "role": str(role)}:
-                secret, retire_at = values.get("secret"), values.get("retire_at")
-                return cls(
-                    owner,
-                    role,
-                    secret if isinstance(secret, str) else None,
-                    retire_at if isinstance(retire_at, str) else None,
-                )
+                secret = values.get("secret")
+                return cls(owner, role, secret if isinstance(secret, str) else None, _time(values.get("retire_at")))
         return None
 
 
 def _json_object(text: str | None) -> dict[str, Any] | None:
     try:
         value = json.loads(text or "")
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
+
+
+def _time(text: object) -> datetime | None:
+    try:
+        time = datetime.fromisoformat(text) if isinstance(text, str) else None
+    except ValueError:
+        return None
+    return time if time is not None and time.tzinfo is not None else None

@@ -1,6 +1,6 @@
 """Which memberships a database's logins need, and the steps that get there."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from servicedb.plan.observed import Membership
 from servicedb.plan.steps import Grant, Revoke
@@ -16,8 +16,10 @@ def wanted_memberships(wanted: Wanted) -> frozenset[Membership]:
     )
 
 
-def membership_steps(wanted: frozenset[Membership], seen: frozenset[Membership]) -> Iterator[Grant | Revoke]:
-    """Yield the steps from `seen` to `wanted`; none when they agree.
+def membership_steps(
+    wanted: frozenset[Membership], seen: frozenset[Membership], *, leaving: Collection[str] = ()
+) -> Iterator[Grant | Revoke]:
+    """Yield the steps from `seen` to `wanted`; none when they agree. The roles in `leaving` keep what they have.
 
     Grants come before revokes, so that a login never stands without the role it works as.
     A grant with the wrong options is granted again: GRANT replaces options in place.
@@ -28,5 +30,5 @@ def membership_steps(wanted: frozenset[Membership], seen: frozenset[Membership])
     for membership in sorted(wanted - seen):
         yield Grant("missing, or granted with other options", membership)
     for membership in sorted(seen - wanted):
-        if (membership.group, membership.member) not in pairs:
+        if (membership.group, membership.member) not in pairs and membership.member not in leaving:
             yield Revoke("not in the spec", membership)

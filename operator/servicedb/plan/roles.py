@@ -58,35 +58,53 @@ def _login(
     if not may_log_in and state.active is None and state.pending is None and seen is not None:
         may_log_in = seen.login
     elif not may_log_in and seen is not None and seen.login:
-        note = _retiring(note, seen, now + overlap)
-        may_log_in = note.retire_at is not None and now < datetime.fromisoformat(note.retire_at)
+        note = _retiring(note, seen, (now + overlap).replace(microsecond=0))
+        may_log_in = note.retire_at is not None and now < note.retire_at
         if not may_log_in:
             note = replace(note, retire_at=None)
     role = Role(half, login=may_log_in, inherit=login.inherits, connection_limit=login.connection_limit)
     yield from _role(role, note.comment(), roles)
 
 
+def leaving(wanted: Wanted, roles: Mapping[str, Role]) -> dict[str, RoleNote]:
+    """Logins of this database that the spec no longer names and that may still log in, with their notes.
+
+    Until their overlap has passed, their memberships and privileges stay as they are.
+    """
+    notes = {
+        role.name: RoleNote.read(role.comment)
+        for role in roles.values()
+        if role.login and role.name not in wanted.role_names
+    }
+    return {name: note for name, note in sorted(notes.items()) if note and note.owner == wanted.names.owner}
+
+
+def next_retirement(wanted: Wanted, roles: Mapping[str, Role]) -> datetime | None:
+    """When the next login of this database loses LOGIN; None where none is on its way out."""
+    notes = (RoleNote.read(role.comment) for role in roles.values() if role.login)
+    times = [
+        note.retire_at
+        for note in notes
+        if note is not None and note.owner == wanted.names.owner and note.retire_at is not None
+    ]
+    return min(times, default=None)
+
+
 def _retired(wanted: Wanted, roles: Mapping[str, Role], *, now: datetime, overlap: timedelta) -> Iterator[RoleStep]:
     """Logins that carry our note and stand in the spec no longer lose LOGIN when their overlap has passed."""
-    for role in sorted(roles.values(), key=lambda role: role.name):
-        note = RoleNote.read(role.comment)
-        if note is None or note.owner != wanted.names.owner or role.name in wanted.role_names or not role.login:
-            continue
-        retiring = _retiring(note, role, now + overlap)
+    for name, note in leaving(wanted, roles).items():
+        role = roles[name]
+        retiring = _retiring(note, role, (now + overlap).replace(microsecond=0))
         if retiring != note:
             yield CommentOnRole("no longer in the spec: its time to leave is noted", role.name, retiring.comment())
-        elif retiring.retire_at is not None and now >= datetime.fromisoformat(retiring.retire_at):
+        elif retiring.retire_at is not None and now >= retiring.retire_at:
             yield AlterRole("no longer in the spec", role.name, ("NOLOGIN",))
 
 
 def _retiring(note: RoleNote, seen: Role, default: datetime) -> RoleNote:
     """`note` with the time at which this login goes: the one noted already, else `default`."""
     noted = RoleNote.read(seen.comment)
-    try:
-        noted_at = datetime.fromisoformat(noted.retire_at) if noted is not None and noted.retire_at else None
-    except ValueError:
-        noted_at = None
-    return replace(note, retire_at=(noted_at or default.replace(microsecond=0)).isoformat())
+    return replace(note, retire_at=noted.retire_at if noted is not None and noted.retire_at else default)
 
 
 def _role(role: Role, comment: str, roles: Mapping[str, Role]) -> Iterator[RoleStep]:

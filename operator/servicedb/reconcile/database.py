@@ -18,7 +18,7 @@ from servicedb.plan.marker import Marker
 from servicedb.plan.memberships import membership_steps, wanted_memberships
 from servicedb.plan.observed import ServerScan
 from servicedb.plan.resolve import app_secret, namespace_allowed, resolve
-from servicedb.plan.roles import role_steps
+from servicedb.plan.roles import leaving, next_retirement, role_steps
 from servicedb.plan.steps import CreateDatabase, DatabaseStep, InsideStep, RoleStep, Step
 from servicedb.plan.wanted import Wanted
 from servicedb.postgres.apply import Executor
@@ -46,12 +46,12 @@ async def reconcile(key: Key, world: World) -> float | None:
         return None
     await begin(world, key, sdb)
     try:
-        await _bring(key, sdb, world)
+        return await _bring(key, sdb, world)
     except Problem as problem:
         await report(world, key, sdb, of_problem(problem), _handled(sdb))
         if isinstance(problem, Retryable):
             raise
-    return None
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,8 @@ class Work:
         )
 
 
-async def _bring(key: Key, sdb: ServiceDatabase, world: World) -> None:
+async def _bring(key: Key, sdb: ServiceDatabase, world: World) -> float | None:
+    """Returns the seconds until something falls due by itself, None where nothing does."""
     server = await _usable_server(sdb, world)
     marker = await _marker(sdb, server, world)
     wanted = resolve(sdb, server.resource, marker)
@@ -83,7 +84,7 @@ async def _bring(key: Key, sdb: ServiceDatabase, world: World) -> None:
     _check_same_server(sdb, server)
     if sdb.spec.suspend:
         await report(world, key, sdb, [Finding("Reconciling", "False", "Suspended", "spec.suspend is true")])
-        return
+        return None
     _check_limits(wanted, server)
     credentials = await Credentials.read(key, sdb, wanted, server, world)
     work = Work(key, sdb, wanted, server, server.admin, world, credentials)
@@ -92,6 +93,8 @@ async def _bring(key: Key, sdb: ServiceDatabase, world: World) -> None:
     if seen is None or not await _is_in_sync(work, seen):
         seen, done = await _work(work)
     await _report_ready(work, seen, done)
+    retirement = next_retirement(wanted, seen.roles)
+    return max(0.0, (retirement - world.now()).total_seconds()) if retirement is not None else None
 
 
 async def _usable_server(sdb: ServiceDatabase, world: World) -> Server:
@@ -233,7 +236,7 @@ def _role_steps(work: Work, seen: ServerScan) -> list[RoleStep]:
             now=work.world.now(),
             overlap=work.sdb.spec.credentials.overlap.timedelta,
         ),
-        *membership_steps(wanted_memberships(work.wanted), seen.memberships),
+        *membership_steps(wanted_memberships(work.wanted), seen.memberships, leaving=leaving(work.wanted, seen.roles)),
     ]
     return steps
 
