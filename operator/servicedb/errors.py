@@ -1,7 +1,8 @@
 """What can go wrong with a reconcile, classed once, where it is known.
 
     Problem                 a sentence for the user, a stable CamelCase reason
-    ├── Retryable           goes on by itself: server away, lock busy, Secret not there yet (Reconciling, with backoff)
+    ├── Retryable           goes on by itself: server away, Secret not there yet (Reconciling, with backoff)
+    │   └── Busy            somebody else is at it just now: says nothing about how the object stands
     ├── Terminal            bad spec, conflict, missing privilege: a person changes the spec or the world (Stalled)
     └── NeedsDecision       only a person may choose, and the message names the choices (Stalled)
 
@@ -16,10 +17,10 @@ ReadyStatus = Literal["True", "False", "Unknown"]
 class Problem(Exception):
     """Something a user has to know. `str()` is the sentence: what is wrong, where, what to do.
 
-    `condition` names a further condition that this problem turns, `ready` what Ready becomes.
+    `condition` names a further condition that this problem turns, `ready` what Ready becomes (None: stays).
     """
 
-    ready: ReadyStatus = "False"
+    ready: ReadyStatus | None = "False"
 
     def __init__(
         self, reason: str, message: str, *, condition: str | None = None, ready: ReadyStatus | None = None
@@ -34,6 +35,12 @@ class Problem(Exception):
 
 class Retryable(Problem):
     """Tried again with backoff; nobody has to do anything."""
+
+
+class Busy(Retryable):
+    """A lock is held, or an object changed meanwhile: Ready stays what it was, and the next try tells."""
+
+    ready = None
 
 
 class Terminal(Problem):

@@ -16,4 +16,5 @@ DRIFT = Counter("servicedb_drift_repaired_total", "Changes by hand that were tak
 DATABASES = Gauge("servicedb_server_databases", "Databases of this cluster on a server", ["server"])
 SERVER_UP = Gauge("servicedb_server_up", "Whether the last look at a server succeeded", ["server"])
 LOGIN_TESTS = Counter("servicedb_login_tests_total", "Logins tried with the credentials of a Secret", ["outcome"])
+CRD_MATCHES = Gauge("servicedb_crd_matches", "Whether a CRD in the cluster is of the operator's release", ["crd"])
 WATCH_LAG = Gauge("servicedb_watch_lag_seconds", "How long an object has been newer than the watch has delivered")

@@ -9,7 +9,7 @@ from kubernetes.aio import config as kube_config
 from kubernetes.aio.client import Configuration
 from kubernetes.aio.client.rest import RESTClientObject
 
-from servicedb.errors import Retryable, Terminal
+from servicedb.errors import Busy, Retryable, Terminal
 
 Json = dict[str, Any]
 
@@ -118,9 +118,7 @@ class KubeClient:
                     raise _error(response.status, answer)
                 return answer
         except (aiohttp.ClientError, TimeoutError) as error:
-            raise Retryable(
-                "ApiServerUnreachable", f"the Kubernetes API server does not answer: {error}", ready="Unknown"
-            ) from None
+            raise Busy("ApiServerUnreachable", f"the Kubernetes API server does not answer: {error}") from None
 
     async def close(self) -> None:
         if self._session is not None:
@@ -145,7 +143,7 @@ async def _json(response: aiohttp.ClientResponse) -> Json:
 def _error(status: int, answer: Json) -> ApiError | Retryable:
     reason, message = str(answer.get("reason", "")), str(answer.get("message", ""))
     if status >= 500 or status == 429:
-        return Retryable("ApiServerBusy", f"the Kubernetes API server answered {status}: {message}", ready="Unknown")
+        return Busy("ApiServerBusy", f"the Kubernetes API server answered {status}: {message}")
     return ApiError(status, reason, message, answer.get("details") or {})
 
 
@@ -165,5 +163,5 @@ def refusal(error: ApiError, *, namespace: str) -> Retryable | Terminal:
             "RoleBinding (manifests/ binds cluster-wide)",
         )
     if error.status in (404, 409):
-        return Retryable("Conflict", f'an object in namespace "{namespace}" changed meanwhile; tried again')
+        return Busy("Conflict", f'an object in namespace "{namespace}" changed meanwhile; tried again')
     return Terminal("RefusedByApiServer", f"the Kubernetes API server refuses: {error.message}")

@@ -22,9 +22,10 @@ class Finding:
 
 def of_problem(problem: Problem) -> list[Finding]:
     """Ready, the condition that the problem names, and Reconciling or Stalled."""
-    findings = [Finding(READY, problem.ready, problem.reason, problem.message)]
-    if problem.condition is not None:
-        findings.append(Finding(problem.condition, problem.ready, problem.reason, problem.message))
+    findings = []
+    if problem.ready is not None:
+        turned = (READY, problem.condition) if problem.condition is not None else (READY,)
+        findings = [Finding(kind, problem.ready, problem.reason, problem.message) for kind in turned]
     kind = RECONCILING if isinstance(problem, Retryable) else STALLED
     findings.append(Finding(kind, "True", problem.reason, problem.message))
     return findings

@@ -13,7 +13,7 @@ import psycopg
 from psycopg import AsyncConnection, errors
 from pydantic import SecretStr
 
-from servicedb.errors import Problem, Retryable, Terminal
+from servicedb.errors import Busy, Problem, Retryable, Terminal
 
 _PINNED = " ".join(
     f"-c {setting}"
@@ -196,7 +196,7 @@ def problem_of(error: psycopg.Error, endpoint: Endpoint) -> Problem:
             f"{endpoint} refuses the admin: {message}; `servicedb server-sql` prints what a DBA has to run once",
         )
     if isinstance(error, _RETRYABLE) or error.sqlstate == "XX000":
-        return Retryable("ServerBusy", f"{endpoint} could not do it now: {message}")
+        return Busy("ServerBusy", f"{endpoint} could not do it now: {message}")
     if error.sqlstate[:2] in ("22", "42", "0A"):
         return Terminal("RefusedByServer", f"{endpoint} refuses what the spec asks for: {message} ({error.sqlstate})")
     return Retryable("ServerError", f"{endpoint} answered with an error: {message} ({error.sqlstate})")

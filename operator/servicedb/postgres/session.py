@@ -9,7 +9,7 @@ from typing import Any
 from psycopg import AsyncConnection
 from psycopg.pq import TransactionStatus
 
-from servicedb.errors import Retryable
+from servicedb.errors import Busy
 from servicedb.naming import LOCK_DATABASE
 from servicedb.postgres.connections import Account, Endpoint, connect, translated
 
@@ -54,7 +54,7 @@ class AdminServer:
         async with self.session() as connection:
             taken = await _value(connection, "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", database)
             if not taken:
-                raise Retryable(
+                raise Busy(
                     "LockBusy",
                     f'another operator works on database "{database}" on {self.endpoint}; tried again in a moment',
                 )

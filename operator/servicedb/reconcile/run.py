@@ -8,7 +8,9 @@ from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from servicedb import metrics
+from servicedb.api.crd import SCHEMA_HASH, schema_hashes
 from servicedb.errors import Problem
+from servicedb.kube import resources
 from servicedb.kube.client import ApiError, KubeClient
 from servicedb.plan.steps import Step
 from servicedb.reconcile.noticed import Watched
@@ -32,6 +34,7 @@ async def run(
         queue = WorkQueue(work_of(world), longest_backoff=min(300.0, settings.resync))
         world.enqueue, world.enqueue_after = queue.add, queue.add_after
         metrics.QUEUE_DEPTH.set_function(lambda: queue.depth)
+        await _compare_crds(kube)
         watched, ready = Watched(world), asyncio.Event()
         server = await _serve(settings, watched, ready)
         queue.start(settings.workers)
@@ -59,6 +62,20 @@ async def _cluster_uid(kube: KubeClient) -> str:
         except (Problem, ApiError) as error:
             _log.warning("waiting for the Kubernetes API server: %s", error)
             await asyncio.sleep(2)
+
+
+async def _compare_crds(kube: KubeClient) -> None:
+    """Say loudly where the cluster's CRDs are of another release: fields that they lack are pruned in silence."""
+    for name, wanted in schema_hashes().items():
+        try:
+            body = await kube.get(resources.crd(name.partition(".")[0]))
+        except (Problem, ApiError) as error:
+            _log.warning("the CRD %s could not be compared: %s", name, error)
+            continue
+        found = (body["metadata"].get("annotations") or {}).get(SCHEMA_HASH) if body is not None else None
+        metrics.CRD_MATCHES.labels(name).set(found == wanted)
+        if body is not None and found != wanted:
+            _log.error("the CRD %s is of another release: fields may be lost; apply the crds/ of this one", name)
 
 
 async def _serve(settings: Settings, watched: Watched, ready: asyncio.Event) -> web.AppRunner:

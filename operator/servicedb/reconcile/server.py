@@ -11,7 +11,7 @@ from pydantic import SecretStr
 from servicedb import metrics
 from servicedb.api.common import ACKNOWLEDGE, RECONCILE_AT, SecretReference
 from servicedb.api.database_server import DatabaseServer
-from servicedb.errors import Problem, Retryable, Terminal
+from servicedb.errors import Busy, Problem, Retryable, Terminal
 from servicedb.kube import resources
 from servicedb.kube.client import ApiError, Json
 from servicedb.kube.resources import Key
@@ -48,6 +48,9 @@ async def reconcile(key: Key, world: World) -> float | None:
     was_usable = server.problem is None and server.scan is not None
     try:
         found, facts = await _bring(server, world)
+    except Busy as problem:
+        await report(world, key, resource, of_problem(problem))
+        raise
     except Problem as problem:
         server.problem = problem
         metrics.SERVER_UP.labels(key.name).set(0)
