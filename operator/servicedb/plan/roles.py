@@ -51,12 +51,15 @@ def _login(
     now: datetime,
     overlap: timedelta,
 ) -> Iterator[RoleStep]:
-    """One half. In use: it logs in. Not in use any more: it does until its overlap has passed."""
+    """One half. In use: it logs in. Not in use any more: it does until its overlap has passed, which begins only
+    when another half is in use: a pending password may yet turn out not to work."""
     note = RoleNote(wanted.names.owner, login.role, login.secret_name)
     may_log_in = half in (state.active, state.pending)
     seen = roles.get(half)
-    if not may_log_in and state.active is None and state.pending is None and seen is not None:
+    if not may_log_in and state.active is None and seen is not None:
         may_log_in = seen.login
+        noted = RoleNote.read(seen.comment)
+        note = replace(note, retire_at=noted.retire_at if noted is not None else None)
     elif not may_log_in and seen is not None and seen.login:
         note = _retiring(note, seen, (now + overlap).replace(microsecond=0))
         may_log_in = note.retire_at is not None and now < note.retire_at

@@ -12,7 +12,7 @@ from pydantic import SecretStr
 
 from servicedb import metrics
 from servicedb.api.service_database import ServiceDatabase
-from servicedb.errors import Retryable, Terminal
+from servicedb.errors import Problem, Retryable, Terminal
 from servicedb.kube import secrets
 from servicedb.kube.resources import Key
 from servicedb.kube.secrets import Address, Written
@@ -114,20 +114,14 @@ class Credentials:
         Afterwards `refused` holds the active logins that the server turned down although nothing stood in the way.
         """
         done: list[Step] = []
-        for login in self.wanted.logins:
-            state = self.states()[login.role]
-            if state.pending is not None:
-                await self._prove(connection, login, state.pending, self._pending(login))
-                done += [
-                    ProveLogin("a pending password", login.role, state.pending),
-                    await self._activate(login, state.pending, self._pending(login), renewed=True),
-                ]
-            elif state.active is not None:
-                if not self._up_to_date(login):
-                    done.append(await self._activate(login, state.active, self._active(login), renewed=False))
-                if not self._proved(login):
-                    await self._prove(connection, login, state.active, self._active(login))
-            self._note_proof(login)
+        problems: list[Problem] = []
+        for login in self.wanted.logins:  # one that can't be tried must not keep the others waiting
+            try:
+                done += await self._prove_and_activate(connection, login)
+            except Problem as problem:
+                problems.append(problem)
+        if problems:
+            raise problems[0]
         return done
 
     def status(self) -> list[dict[str, str]]:
@@ -142,6 +136,22 @@ class Credentials:
                 row["rotatedAt"] = there.rotated_at.replace("+00:00", "Z")
             rows.append(row)
         return rows
+
+    async def _prove_and_activate(self, connection: Session, login: Login) -> list[Step]:
+        done: list[Step] = []
+        state = self.states()[login.role]
+        if state.pending is not None:
+            await self._prove(connection, login, state.pending, self._pending(login))
+            done.append(await self._activate(login, state.pending, self._pending(login), renewed=True))
+        elif state.active is not None:
+            if not self._proved(login):
+                await self._prove(connection, login, state.active, self._active(login))
+            if login.role in self.refused:
+                return done
+            if not self._up_to_date(login):
+                done.append(await self._activate(login, state.active, self._active(login), renewed=False))
+        self._note_proof(login)
+        return done
 
     async def _prove(self, connection: Session, login: Login, half: str, password: SecretStr) -> None:
         self.world.step(ProveLogin("not proved with its present password", login.role, half))
@@ -208,8 +218,7 @@ class Credentials:
         return step
 
     def _note_proof(self, login: Login) -> None:
-        if login.role not in self.refused:
-            self.world.logins[(self.key, login.role)] = Looked(self._proof_version(login), time.monotonic())
+        self.world.logins[(self.key, login.role)] = Looked(self._proof_version(login), time.monotonic())
 
     def _proved(self, login: Login) -> bool:
         proof = self.world.logins.get((self.key, login.role))

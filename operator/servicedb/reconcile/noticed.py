@@ -83,8 +83,12 @@ class Watched:
                     self._owed.pop(key, None)  # the CRD or the API server is away: that is not the watch's fault
 
     async def _list(self, *, spread: float) -> None:
-        """A kind that is not there is left as it was: an empty answer would look like a deletion of everything."""
-        for plural in (DATABASE_SERVERS, SERVICE_DATABASES):
+        """A kind that is not there is left as it was: an empty answer would look like a deletion of everything.
+
+        Databases are noted first, so that a server knows them when it is looked at; servers are worked on first.
+        """
+        due: list[Key] = []
+        for plural in (SERVICE_DATABASES, DATABASE_SERVERS):
             there = set()
             try:
                 async for body in self._world.kube.list(resources.collection(plural)):
@@ -92,17 +96,19 @@ class Watched:
                     there.add(key)
                     self._note(key, body)
                     self._owe(key, int(body["metadata"]["resourceVersion"]))
-                    if spread:
-                        self._world.enqueue_after(key, random.uniform(0, spread))  # noqa: S311
-                    else:
-                        self._world.enqueue(key)
             except ApiError as error:
                 if error.status != 404:
                     raise
                 _log.warning("the CRD %s.%s is not installed", plural, GROUP)
                 continue
+            due += there
             for key in [key for key in self._content if key.plural == plural and key not in there]:
                 self._drop(key)
+                self._world.enqueue(key)
+        for key in reversed(due):
+            if spread:
+                self._world.enqueue_after(key, random.uniform(0, spread))  # noqa: S311 - only spreads load
+            else:
                 self._world.enqueue(key)
 
     def _owe(self, key: Key, version: int) -> None:

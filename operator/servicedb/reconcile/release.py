@@ -4,9 +4,10 @@ import logging
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from servicedb.api.common import ACKNOWLEDGE
+from servicedb.api.common import ACKNOWLEDGE, Unreadable
 from servicedb.api.service_database import ServiceDatabase
 from servicedb.kube import secrets
+from servicedb.kube.client import Json
 from servicedb.kube.resources import SERVICE_DATABASES, Key
 from servicedb.naming import RoleNames
 from servicedb.plan.conditions import Finding
@@ -69,7 +70,7 @@ async def _gone(server: Server, world: World, database: str, marker: Marker) -> 
     if namespace is not None:
         body = await world.kube.get(known.path)
         if body is not None:
-            live = _live(ServiceDatabase.parse(body), world)
+            live = _live(body, world)
     return is_gone(
         database,
         marker,
@@ -81,7 +82,12 @@ async def _gone(server: Server, world: World, database: str, marker: Marker) -> 
     )
 
 
-def _live(sdb: ServiceDatabase, world: World) -> LiveObject:
+def _live(body: Json, world: World) -> LiveObject:
+    """An object that can't be read is there all the same."""
+    try:
+        sdb = ServiceDatabase.parse(body)
+    except Unreadable:
+        return LiveObject(None, "")
     server = world.servers.get(sdb.spec.server_ref.name)
     if server is None:
         return LiveObject(None, "")
