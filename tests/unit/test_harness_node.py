@@ -1,3 +1,4 @@
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 import pytest
@@ -27,7 +28,7 @@ def test_a_node_is_ready_when_its_present_kubelet_says_so(item, ready):
     assert node.ready(item, NOW) is ready
 
 
-def pod(name: str, *states: dict[str, object]) -> node.Item:
+def pod(name: str, *states: Mapping[str, object]) -> node.Item:
     metadata = {"name": name, "namespace": "shop"}
     return {"metadata": metadata, "status": {"containerStatuses": [{"state": state} for state in states]}}
 
