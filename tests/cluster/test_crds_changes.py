@@ -53,7 +53,7 @@ class Change(NamedTuple):
     sentence: str
 
 
-IMMUTABLE = [
+IMMUTABLE: list[tuple[str, Manifest, dict[str, Any], dict[str, Any], str]] = [
     ("another server", MINIMAL_DATABASE, {}, {"spec.serverRef.name": "other"}, SERVER_REF),
     ("another encoding", MINIMAL_DATABASE, {"spec.encoding": "LATIN1"}, {"spec.encoding": "UTF8"}, ENCODING),
     ("the default encoding to another", MINIMAL_DATABASE, {}, {"spec.encoding": "LATIN1"}, ENCODING),
@@ -92,7 +92,10 @@ IMMUTABLE = [
 ]
 
 
-@pytest.mark.parametrize("change", [pytest.param(Change(*case[1:]), id=case[0]) for case in IMMUTABLE])
+@pytest.mark.parametrize(
+    "change",
+    [pytest.param(Change(base, before, after, sentence), id=name) for name, base, before, after, sentence in IMMUTABLE],
+)
 def test_what_is_immutable_stays(change: Change, api: ApiServer, store: Store) -> None:
     manifest = store(changed(change.base, change.before))
     assert api.verdict_on_change(manifest) == ""
