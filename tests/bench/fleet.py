@@ -116,7 +116,7 @@ def fleet(*, resync: int, log_statements: bool = False) -> Iterator[Fleet]:
     }
     server = Server.start_new(18, session_directory() / f"bench-{time.monotonic_ns()}", settings=settings)
     running = Fleet(cluster, server)
-    cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(ROOT / "crds"))
+    cluster.kubectl("apply", "--server-side", "--force-conflicts", "-k", str(ROOT / "crds"))
     cluster.kubectl(
         "wait",
         "--for=condition=Established",

@@ -119,4 +119,4 @@ def test_kubectl_apply_itself_says_the_sentence(cluster: Cluster, namespace: str
 
 
 def test_applying_the_crds_again_changes_nothing(cluster: Cluster, api: ApiServer) -> None:
-    assert cluster.kubectl("diff", "--server-side", "--force-conflicts", "-f", str(CRDS)) == ""
+    assert cluster.kubectl("diff", "--server-side", "--force-conflicts", "-k", str(CRDS)) == ""
