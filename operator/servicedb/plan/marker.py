@@ -54,18 +54,18 @@ class Marker:
     @classmethod
     def read(cls, comment: str | None) -> Self | None:
         """The marker in `comment`, or None where there is none that this version understands."""
-        values = _json_object(comment)
-        if values is None or values.pop("servicedb", None) != FORMAT:
-            return None
+        values = _written_by_us(comment)
         known = {field.name for field in fields(cls)}
         try:
             marker = cls(**{key: value for key, value in values.items() if key in known})
         except TypeError:
             return None
-        texts = (marker.cluster, marker.crd, marker.namespace, marker.namespace_uid, marker.name, marker.uid)
-        if not all(isinstance(text, str) and text for text in texts):
+        needed = (marker.cluster, marker.crd, marker.namespace, marker.namespace_uid, marker.name, marker.uid)
+        times = [time for time in (marker.released, marker.deleted_at) if time is not None]
+        texts = (*needed, marker.policy, marker.grace, *times)
+        if not all(isinstance(text, str) for text in texts) or "" in needed:
             return None
-        return marker if marker.oid is None or isinstance(marker.oid, int) else None
+        return marker if marker.oid is None or type(marker.oid) is int else None  # True is an int, too
 
     def with_oid(self, oid: int | None) -> Self:
         return replace(self, oid=oid)
@@ -98,9 +98,7 @@ class RoleNote:
     @classmethod
     def read(cls, comment: str | None) -> Self | None:
         """The note in `comment`, or None where there is none; a time that can't be read counts as not noted."""
-        values = _json_object(comment)
-        if values is None or values.get("servicedb") != FORMAT:
-            return None
+        values = _written_by_us(comment)
         match values:
             case {"owner": str(owner), "role": str(role)}:
                 secret = values.get("secret")
@@ -108,12 +106,15 @@ class RoleNote:
         return None
 
 
-def _json_object(text: str | None) -> dict[str, Any] | None:
+def _written_by_us(comment: str | None) -> dict[str, Any]:
+    """The values in a comment of this format; none of any other."""
     try:
-        value = json.loads(text or "")
+        value = json.loads(comment or "")
     except (ValueError, RecursionError):
-        return None
-    return value if isinstance(value, dict) else None
+        return {}
+    if not isinstance(value, dict) or type(value.get("servicedb")) is not int or value["servicedb"] != FORMAT:
+        return {}
+    return value
 
 
 def _time(text: object) -> datetime | None:
