@@ -1,12 +1,22 @@
-# What can be run here: `make help`.
+# What can be run here: `make help`. Nothing has to be installed first but make, bash and, unless root can run apt-get,
+# Python 3.11 to 3.13.
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
 
 VENV := .venv
 BIN := $(VENV)/bin
+TEST_CLUSTER = $${SERVICEDB_TEST_CLUSTER:-test}
+
 export PYTHONDONTWRITEBYTECODE := 1
-export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Of the caller's settings for pip and Python only those count that say where packages come from, and how.
+KEPT := PIP_INDEX_URL PIP_EXTRA_INDEX_URL PIP_TRUSTED_HOST PIP_CERT PIP_CLIENT_CERT PIP_PROXY PIP_CACHE_DIR \
+    PIP_CONFIG_FILE PIP_TIMEOUT PIP_DEFAULT_TIMEOUT PIP_RETRIES PIP_KEYRING_PROVIDER
+unexport $(filter-out $(KEPT),$(filter PIP_%,$(.VARIABLES))) PYTHONPATH PYTHONHOME PYTHONSTARTUP PYTEST_ADDOPTS
+
+# $(call or,ADVICE): ends a command that may fail; says what to do then.
+or = || { printf '\n%s\n' "$(1)" >&2; exit 1; }
 
 .PHONY: help
 help: ## Show this list
@@ -21,10 +31,10 @@ venv: $(VENV)/ready ## Make the virtual environment
 
 .PHONY: lint
 lint: $(VENV)/ready ## ruff, mypy --strict, import-linter
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
+	$(BIN)/ruff check . $(call or,Many of these can be corrected by: $(BIN)/ruff check --fix .)
+	$(BIN)/ruff format --check . $(call or,Format with: $(BIN)/ruff format .)
 	$(BIN)/mypy operator tests
-	$(BIN)/lint-imports --no-logo
+	$(BIN)/lint-imports --no-logo $(call or,Which way imports go stands in pyproject.toml under tool.importlinter)
 
 .PHONY: unit
 unit: $(VENV)/ready ## Pure tests, in seconds
@@ -34,13 +44,19 @@ unit: $(VENV)/ready ## Pure tests, in seconds
 postgres: $(VENV)/ready ## Tests on real PostgreSQL servers
 	$(BIN)/pytest tests/postgres
 
+# What takes minutes the first time is built here, where its progress is seen: pytest would swallow it.
+.PHONY: test-cluster
+test-cluster: $(VENV)/ready
+	@$(BIN)/python -m tests.cluster.harness operator --name $(TEST_CLUSTER)
+	@$(BIN)/python -m tests.cluster.harness postgres --name $(TEST_CLUSTER)
+
 .PHONY: cluster
-cluster: $(VENV)/ready ## Tests on a real Kubernetes cluster of their own
-	$(BIN)/pytest tests/cluster
+cluster: test-cluster ## Tests on a real Kubernetes cluster of their own
+	$(BIN)/pytest tests/cluster $(call or,The cluster is still there: $(BIN)/python -m tests.cluster.harness kubectl --name $(TEST_CLUSTER) -- get pods -A)
 
 .PHONY: test
-test: lint ## Everything: lint, unit, postgres and cluster tests
-	$(BIN)/pytest tests
+test: lint test-cluster ## Everything, from nothing: lint, unit, postgres and cluster tests
+	$(BIN)/pytest tests $(call or,One test again: $(BIN)/pytest FILE::TEST. The cluster is still there: $(BIN)/python -m tests.cluster.harness status --name $(TEST_CLUSTER))
 
 .PHONY: bench
 bench: $(VENV)/ready ## Benchmarks: prints a table, writes build/bench.jsonl
@@ -59,5 +75,5 @@ demo-down: $(VENV)/ready ## Remove all that `make demo` made
 	@$(BIN)/python -m tests.cluster.demo down
 
 .PHONY: clean
-clean: ## Remove the virtual environment and build/ (clusters: `make demo-down` first)
-	rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+clean: ## Remove the virtual environment, build/ and caches (clusters: `make demo-down` first)
+	rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
