@@ -38,7 +38,7 @@ def role_steps(
             yield from _login(wanted, login, half, state, roles, now=now, overlap=overlap)
         if state.pending is not None:
             yield SetPassword("its Secret holds a pending password", login.role, state.pending)
-    yield from _retired(wanted, roles, now=now, overlap=overlap)
+    yield from _retired(wanted, states, roles, now=now, overlap=overlap)
 
 
 def _login(
@@ -93,9 +93,15 @@ def next_retirement(wanted: Wanted, roles: Mapping[str, Role]) -> datetime | Non
     return min(times, default=None)
 
 
-def _retired(wanted: Wanted, roles: Mapping[str, Role], *, now: datetime, overlap: timedelta) -> Iterator[RoleStep]:
-    """Logins that carry our note and stand in the spec no longer lose LOGIN when their overlap has passed."""
+def _retired(
+    wanted: Wanted, states: Mapping[str, LoginState], roles: Mapping[str, Role], *, now: datetime, overlap: timedelta
+) -> Iterator[RoleStep]:
+    """Logins that carry our note and stand in the spec no longer lose LOGIN when their overlap has passed, which
+    begins only when the login that takes their place is in use."""
+    awaited = {login.role for login in wanted.logins if states.get(login.role, LoginState(None, None)).active is None}
     for name, note in leaving(wanted, roles).items():
+        if note.role in awaited:
+            continue
         role = roles[name]
         retiring = _retiring(note, role, (now + overlap).replace(microsecond=0))
         if retiring != note:
