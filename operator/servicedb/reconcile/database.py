@@ -30,6 +30,8 @@ from servicedb.reconcile.report import begin, report
 from servicedb.reconcile.world import Looked, Server, World
 
 _DAY = 86_400.0
+_COUNT_SECONDS = 2.0
+"""How soon a server's status counts a new database in."""
 
 
 async def reconcile(key: Key, world: World) -> float | None:
@@ -311,6 +313,8 @@ async def _report_ready(work: Work, seen: ServerScan, done: list[Step]) -> None:
         kinds = ", ".join(sorted({type(step).__name__ for step in repaired}))
         message = f'{len(repaired)} changes by hand to database "{wanted.database}" were taken back: {kinds}'
         await events.post(world.kube, work.key, sdb.metadata.uid, warning=True, reason="DriftRepaired", message=message)
+    if any(isinstance(step, CreateDatabase) for step in done):
+        world.enqueue_after(Key(DATABASE_SERVERS, "", work.server.name), _COUNT_SECONDS)
     database = seen.databases[wanted.database]
     found = [
         Finding("Ready", "True", "Ready"),
