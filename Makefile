@@ -15,8 +15,8 @@ KEPT := PIP_INDEX_URL PIP_EXTRA_INDEX_URL PIP_TRUSTED_HOST PIP_CERT PIP_CLIENT_C
     PIP_CONFIG_FILE PIP_TIMEOUT PIP_DEFAULT_TIMEOUT PIP_RETRIES PIP_KEYRING_PROVIDER
 unexport $(filter-out $(KEPT),$(filter PIP_%,$(.VARIABLES))) PYTHONPATH PYTHONHOME PYTHONSTARTUP PYTEST_ADDOPTS
 
-# $(call or,ADVICE): ends a command that may fail; says what to do then.
-or = || { printf '\n%s\n' "$(1)" >&2; exit 1; }
+# $(call run,COMMAND,ADVICE): what to do when it fails is said below its own words. No commas in either.
+run = @echo "$(1)"; $(1) || { printf '\n%s\n' "$(2)" >&2; exit 1; }
 
 .PHONY: help
 help: ## Show this list
@@ -31,10 +31,10 @@ venv: $(VENV)/ready ## Make the virtual environment
 
 .PHONY: lint
 lint: $(VENV)/ready ## ruff, mypy --strict, import-linter
-	$(BIN)/ruff check . $(call or,Many of these can be corrected by: $(BIN)/ruff check --fix .)
-	$(BIN)/ruff format --check . $(call or,Format with: $(BIN)/ruff format .)
+	$(call run,$(BIN)/ruff check .,Many of these can be corrected by: $(BIN)/ruff check --fix .)
+	$(call run,$(BIN)/ruff format --check .,Format with: $(BIN)/ruff format .)
 	$(BIN)/mypy operator tests
-	$(BIN)/lint-imports --no-logo $(call or,Which way imports go stands in pyproject.toml under tool.importlinter)
+	$(call run,$(BIN)/lint-imports --no-logo,Which way imports go stands in pyproject.toml under tool.importlinter)
 
 .PHONY: unit
 unit: $(VENV)/ready ## Pure tests, in seconds
@@ -52,11 +52,11 @@ test-cluster: $(VENV)/ready
 
 .PHONY: cluster
 cluster: test-cluster ## Tests on a real Kubernetes cluster of their own
-	$(BIN)/pytest tests/cluster $(call or,The cluster is still there: $(BIN)/python -m tests.cluster.harness kubectl --name $(TEST_CLUSTER) -- get pods -A)
+	$(call run,$(BIN)/pytest tests/cluster,The cluster is still there: $(BIN)/python -m tests.cluster.harness kubectl --name $(TEST_CLUSTER) -- get pods -A)
 
 .PHONY: test
 test: lint test-cluster ## Everything, from nothing: lint, unit, postgres and cluster tests
-	$(BIN)/pytest tests $(call or,One test again: $(BIN)/pytest FILE::TEST. The cluster is still there: $(BIN)/python -m tests.cluster.harness status --name $(TEST_CLUSTER))
+	$(call run,$(BIN)/pytest tests,One test again: $(BIN)/pytest FILE::TEST. The cluster is still there: $(BIN)/python -m tests.cluster.harness status --name $(TEST_CLUSTER))
 
 .PHONY: bench
 bench: $(VENV)/ready ## Benchmarks: prints a table, writes build/bench.jsonl
