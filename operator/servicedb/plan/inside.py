@@ -26,6 +26,9 @@ _READ_WRITE = {
 }
 _READ_ONLY = {"SCHEMAS": ("USAGE",), "TABLES": ("SELECT",), "SEQUENCES": ("SELECT",)}
 
+_OWNER_AT_BIRTH = "pg_database_owner"
+"""Who owns schema public in template0 from PostgreSQL 15 on: nobody but the admin has made anything there yet."""
+
 TYPES_PUBLIC = frozenset({Privilege(PUBLIC, "USAGE")})
 """Types stay usable by everybody, as PostgreSQL makes them: without it no one could name an enum in a cast."""
 
@@ -105,7 +108,7 @@ def _extension(
         yield UpdateExtension(f"version {installed.version} is installed", extension.name, version)
         return
     public = seen.schemas.get("public")
-    if extension.schema == "public" and public is not None and public.owner == wanted.names.owner:
+    if extension.schema == "public" and (public is None or public.owner != _OWNER_AT_BIRTH):
         raise _refused(
             wanted,
             extension,
