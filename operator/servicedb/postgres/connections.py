@@ -5,12 +5,13 @@ ALTER ROLE ... SET, so a hostile search_path never reaches an administrator's st
 """
 
 import contextlib
+import re
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import psycopg
-from psycopg import AsyncConnection, errors
+from psycopg import AsyncConnection
 from pydantic import SecretStr
 
 from servicedb.errors import Busy, Problem, Retryable, Terminal
@@ -30,20 +31,11 @@ _PINNED = " ".join(
 _WITHOUT_EFFECT = frozenset({"01000", "01006", "01007"})
 """Warnings of a GRANT or REVOKE that did nothing. Source: PostgreSQL documentation, "PostgreSQL Error Codes"."""
 
-_RETRYABLE = (
-    errors.LockNotAvailable,
-    errors.QueryCanceled,
-    errors.TransactionRollback,
-    errors.ObjectInUse,
-    errors.DuplicateObject,
-    errors.DuplicateDatabase,
-    errors.UniqueViolation,
-    errors.InsufficientResources,
-    errors.OperatorIntervention,
-    errors.ObjectNotInPrerequisiteState,
-)
-_PRIVILEGE = (errors.InsufficientPrivilege, errors.InvalidGrantOperation, errors.InvalidAuthorizationSpecification)
-
+_BUSY = ("40", "53", "55", "57014", "23505", "42710", "42P04", "XX000")
+_UNREACHABLE = ("08", "57")
+_PRIVILEGE = ("42501", "0LP01", "28000")
+_REFUSED = ("0A", "22", "42")
+"""SQLSTATEs, whole or by their class (two characters): psycopg's exceptions have no common base for a class."""
 
 _AT_LOGIN = (
     ("certificate verify failed", "CertificateRejected", "shows a certificate that spec.tls does not accept"),
@@ -53,6 +45,8 @@ _AT_LOGIN = (
     ("FATAL:", "LoginRefused", "refuses the admin's login; check adminSecretRef and pg_hba.conf"),
 )
 """What libpq's own (never translated) words at login mean; a failed login carries no SQLSTATE."""
+
+_ADDRESS = re.compile(r'^(connection failed: )?(connection to server at ".*", port \d+ failed: )?')
 
 _SSLMODES = {"Disable": "disable", "Require": "require", "VerifyCA": "verify-ca", "VerifyFull": "verify-full"}
 
@@ -183,20 +177,28 @@ def translated(endpoint: Endpoint) -> Iterator[None]:
 
 def problem_of(error: psycopg.Error, endpoint: Endpoint) -> Problem:
     """The class and sentence of a failed statement or connection. SQLSTATEs: "PostgreSQL Error Codes"."""
-    message = error.diag.message_primary or (str(error).strip().splitlines() or ["no details"])[-1].strip()
+    message = words_of(error)
     if isinstance(error, psycopg.OperationalError) and error.sqlstate is None:
         for sign, reason, what in _AT_LOGIN:
             if sign in str(error) and not any(words in message for words in _NOT_YET):
                 return Terminal(reason, f"{endpoint} {what}: {message}", condition="Reachable")
-    if error.sqlstate is None or isinstance(error, errors.ConnectionException | errors.OperatorIntervention):
+    code = error.sqlstate
+    if code is not None and code.startswith(_BUSY):
+        return Busy("ServerBusy", f"{endpoint} could not do it now: {message}")
+    if code is None or code.startswith(_UNREACHABLE):
         return Retryable("ServerUnreachable", f"{endpoint} can't be reached: {message}", ready="Unknown")
-    if isinstance(error, _PRIVILEGE):
+    if code.startswith(_PRIVILEGE):
         return Terminal(
             "InsufficientPrivilege",
             f"{endpoint} refuses the admin: {message}; `servicedb server-sql` prints what a DBA has to run once",
         )
-    if isinstance(error, _RETRYABLE) or error.sqlstate == "XX000":
-        return Busy("ServerBusy", f"{endpoint} could not do it now: {message}")
-    if error.sqlstate[:2] in ("22", "42", "0A"):
-        return Terminal("RefusedByServer", f"{endpoint} refuses what the spec asks for: {message} ({error.sqlstate})")
-    return Retryable("ServerError", f"{endpoint} answered with an error: {message} ({error.sqlstate})")
+    if code.startswith(_REFUSED):
+        return Terminal("RefusedByServer", f"{endpoint} refuses what the spec asks for: {message} ({code})")
+    return Retryable("ServerError", f"{endpoint} answered with an error: {message} ({code})")
+
+
+def words_of(error: psycopg.Error) -> str:
+    """The server's or libpq's sentence, without the address, which ours name already. No password stands in it."""
+    text = error.diag.message_primary or str(error)
+    first = next(iter(text.strip().splitlines()), "").strip()  # the rest of libpq's is advice
+    return _ADDRESS.sub("", first) or type(error).__name__

@@ -8,7 +8,7 @@ import psycopg
 from psycopg import AsyncConnection
 
 from servicedb.plan.wanted import Login
-from servicedb.postgres.connections import Account, Endpoint, connect
+from servicedb.postgres.connections import Account, Endpoint, connect, words_of
 
 
 class Outcome(StrEnum):
@@ -33,7 +33,7 @@ async def try_login(endpoint: Endpoint, account: Account, database: str, login: 
     try:
         connection = await connect(endpoint, account, database, application_name="servicedb-login-test", pinned=False)
     except psycopg.OperationalError as error:
-        return LoginTest(Outcome.REFUSED, _first_line(error))
+        return LoginTest(Outcome.REFUSED, words_of(error))
     try:
         async with connection:
             for statement in (None, b"DISCARD ALL"):
@@ -43,7 +43,7 @@ async def try_login(endpoint: Endpoint, account: Account, database: str, login: 
                 if row is None or row[0] != login.works_as:
                     return LoginTest(Outcome.OTHER_ROLE, str(row[0]) if row else "")
     except psycopg.Error as error:
-        return LoginTest(Outcome.REFUSED, _first_line(error))
+        return LoginTest(Outcome.REFUSED, words_of(error))
     return LoginTest(Outcome.PROVED)
 
 
@@ -55,7 +55,7 @@ async def admin_can_log_in(endpoint: Endpoint, account: Account, database: str) 
     try:
         connection = await connect(endpoint, account, database)
     except psycopg.OperationalError as error:
-        return _first_line(error)
+        return words_of(error)
     await connection.close()
     return None
 
@@ -77,9 +77,3 @@ async def obstacle_to_login(connection: AsyncConnection[Any], half: str) -> str 
     if limit >= 0 and sessions >= limit:
         return f"it has as many sessions as its connectionLimit allows ({limit})"
     return None
-
-
-def _first_line(error: psycopg.Error) -> str:
-    """The server's words without the address, which the message names already. libpq puts no password there."""
-    text = (error.diag.message_primary or str(error)).strip()
-    return text.splitlines()[-1].strip() if text else type(error).__name__
