@@ -1,0 +1,115 @@
+"""An operator in a process of its own that is killed at a chosen moment.
+
+process = killed_at(objects.file, "orders", CreateDatabase, Moment.AFTER)
+assert process.exitcode == -SIGKILL
+"""
+
+import asyncio
+import multiprocessing
+import os
+import signal
+from enum import StrEnum
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+from typing import Any
+
+from psycopg import AsyncConnection
+from psycopg.pq import TransactionStatus
+from servicedb.kube.client import Json
+from servicedb.plan.steps import DatabaseStep, InsideStep, RoleStep, Step
+
+from tests.postgres.objects import Objects
+from tests.postgres.provision import Operator
+
+# Forks from a process that has imported everything: a hundred of them take as long as a few fresh interpreters.
+_context = multiprocessing.get_context("forkserver")
+_context.set_forkserver_preload([__name__])
+
+
+class Moment(StrEnum):
+    """When, seen from the first step of a kind."""
+
+    BEFORE = "before"
+    UNCOMMITTED = "uncommitted"
+    """Sent and carried out, in a transaction that has not been committed."""
+    AFTER = "after"
+    """Carried out for good, and nothing done since."""
+
+
+def killed_at(file: Path, database: str, kind: type[Step], moment: Moment) -> ForkServerProcess:
+    """An operator that brought `database` (of the objects in `file`) up to that moment, or, where the moment never
+    came, to the end: its `exitcode` is 0 then."""
+    process = _context.Process(target=_bring, args=(file, database, kind, moment))
+    process.start()
+    process.join()
+    return process
+
+
+def _bring(file: Path, database: str, kind: type[Step], moment: Moment) -> None:
+    asyncio.run(_run(Objects(file), database, _Death(kind, moment)))
+
+
+async def _run(objects: Objects, database: str, death: "_Death") -> None:
+    async with Operator(_Listened(objects.file, death), on_step=death.on_step) as operator:
+        _listen_to_statements(death)
+        await operator.bring(database)
+
+
+class _Death:
+    """Kills this process when its moment comes. `done`: the step that it waits for has been carried out."""
+
+    def __init__(self, kind: type[Step], moment: Moment) -> None:
+        self._kind = kind
+        self._moment = moment
+        self._announced = False
+        self._done = False
+
+    def on_step(self, step: Step) -> None:
+        self.before_anything()
+        if isinstance(step, self._kind):
+            self._announced = True
+            if self._moment is Moment.BEFORE:
+                _die()
+
+    def before_anything(self) -> None:
+        if self._done:
+            _die()
+
+    def after_request(self) -> None:
+        self._done = self._announced
+
+    def after_statement(self, connection: AsyncConnection[Any]) -> None:
+        together = issubclass(self._kind, RoleStep | DatabaseStep | InsideStep)
+        if not self._announced or (together and connection.pgconn.transaction_status != TransactionStatus.INTRANS):
+            return
+        if self._moment is Moment.UNCOMMITTED:
+            _die()
+        self._done = True
+
+
+class _Listened(Objects):
+    def __init__(self, file: Path, death: _Death) -> None:
+        super().__init__(file)
+        self._death = death
+
+    async def request(self, method: str, path: str, **arguments: Any) -> Json:
+        self._death.before_anything()
+        answer = await super().request(method, path, **arguments)
+        self._death.after_request()
+        return answer
+
+
+def _listen_to_statements(death: _Death) -> None:
+    execute = AsyncConnection.execute
+
+    async def listened(connection: AsyncConnection[Any], *arguments: Any, **options: Any) -> Any:
+        death.before_anything()
+        cursor = await execute(connection, *arguments, **options)
+        death.after_statement(connection)
+        return cursor
+
+    AsyncConnection.execute = listened  # type: ignore[method-assign,assignment]
+
+
+def _die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
