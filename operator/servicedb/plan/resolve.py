@@ -114,7 +114,9 @@ def _search_path(schemas: tuple[str, ...]) -> tuple[str, ...]:
             )
         if schema in ("extensions", "information_schema") or schema != schema.lower():
             raise Terminal(
-                "InvalidName", f'spec.schemas names "{schema}", which is taken or not in lower case; choose another'
+                "InvalidName",
+                f'spec.schemas names "{schema}", which is taken or not in lower case; choose another',
+                condition="DatabaseReady",
             )
     return schemas if "public" in schemas else (*schemas, "public")
 
