@@ -4,6 +4,8 @@ kopf writes no annotation and no finalizer onto users' objects: there are only e
 """
 
 import asyncio
+from collections.abc import Iterator
+from itertools import chain, repeat
 from typing import Any
 
 import kopf
@@ -31,9 +33,17 @@ def _settings() -> kopf.OperatorSettings:
     settings.peering.standalone = True
     settings.watching.server_timeout = 300
     settings.networking.request_timeout = 30
+    settings.networking.error_backoffs = _Patience()
     settings.queueing.idle_timeout = 0.2
     settings.queueing.worker_limit = None
     return settings
+
+
+class _Patience:
+    """Delays, in seconds, without an end: with kopf's own a minute of API errors ends a watch for good."""
+
+    def __iter__(self) -> Iterator[float]:
+        return chain((0.5, 1.0, 2.0, 5.0), repeat(10.0))
 
 
 def _registry(kube: KubeClient, watched: Watched) -> kopf.OperatorRegistry:
