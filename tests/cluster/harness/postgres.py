@@ -3,7 +3,7 @@
 import base64
 import json
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from ipaddress import IPv4Address
 
@@ -27,7 +27,7 @@ class Login:
     """A role that may log in, and the Secret of namespace databases (username, password) that says so."""
 
     username: str
-    password: str
+    password: str = field(repr=False)
     secret: str
 
 

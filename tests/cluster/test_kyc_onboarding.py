@@ -1,0 +1,338 @@
+"""The example kyc-onboarding, with the operator installed as its users install it: seen from pods, with the Secrets.
+
+The tests build on one another, in the order of the file. No other operator may work on the cluster meanwhile;
+at the end there is none, and the kinds are there as before.
+"""
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+import pytest
+
+from tests.cluster.api_server import CRDS, ApiServer
+from tests.cluster.harness import Cluster, HarnessError, postgres
+from tests.cluster.harness.postgres import Postgres
+from tests.cluster.installation import (
+    CLIENT,
+    EXAMPLE,
+    MANIFESTS,
+    SYSTEM,
+    TENANT,
+    apply_example,
+    client_pod,
+    install,
+    psql,
+    refusal,
+)
+
+LOGINS: Final = {
+    "onboarding": "onboarding_user",
+    "checklist_service": "checklist_user",
+    "risk_service": "risk_user",
+    "auditlog_service": "auditlog_user",
+    "projections_api": "projections_user",
+    "notification_service": "notification_user",
+    "document_service": "document_user",
+    "keycloak": "keycloak_user",
+}
+"""Each database, and the login of its application."""
+MIGRATED: Final = sorted(LOGINS.keys() - {"keycloak"})
+OPERATOR: Final = "system:serviceaccount:servicedb-system:servicedb"
+IN_TIME: Final = "--timeout=60s"
+
+
+def secret_of(database: str, role: str = "app") -> str:
+    return f"{database.replace('_', '-')}-{role}"
+
+
+@dataclass(frozen=True, slots=True)
+class Kyc:
+    """The cluster with the operator and the example in it, all Ready, and a pod that mounts the Secrets."""
+
+    cluster: Cluster
+    server: Postgres
+
+
+@pytest.fixture(scope="module")
+def kyc(cluster: Cluster, api: ApiServer) -> Iterator[Kyc]:
+    remove_example(cluster)  # of a run that was broken off
+    server = fresh_server(cluster)
+    try:
+        install(cluster, server)
+        apply_example(cluster)
+        client_pod(cluster)
+        yield Kyc(cluster, server)
+    finally:
+        remove_example(cluster)
+        cluster.kubectl("delete", "-k", str(MANIFESTS), "--ignore-not-found", IN_TIME)
+        for words in (
+            ["apply", "--server-side", "--force-conflicts", "-f"],
+            ["wait", "--for=condition=Established", "-f"],
+        ):
+            cluster.kubectl(*words, str(CRDS))
+
+
+def remove_example(cluster: Cluster) -> None:
+    cluster.kubectl("delete", "-k", str(EXAMPLE), "--ignore-not-found", IN_TIME)
+
+
+def fresh_server(cluster: Cluster) -> Postgres:
+    """PostgreSQL with nothing on it: databases of an earlier run belong to a namespace of another UID."""
+    postgres.ensure(cluster)
+    pod = [f"--namespace={postgres.NAMESPACE}", f"pod/{postgres.POD}"]
+    cluster.kubectl("delete", *pod, IN_TIME)
+    cluster.kubectl("wait", "--for=create", *pod, IN_TIME)
+    cluster.kubectl("wait", "--for=condition=Ready", *pod, "--timeout=120s")
+    return postgres.ensure(cluster)
+
+
+def in_pod(cluster: Cluster, script: str) -> str:
+    return cluster.kubectl("exec", f"--namespace={TENANT}", CLIENT, "--", "sh", "-c", script)
+
+
+def items(cluster: Cluster, *what: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(cluster.kubectl("get", *what, "--output=json"))["items"]
+    return found
+
+
+# What each login reaches
+
+
+def test_eight_databases_are_ready(kyc: Kyc) -> None:
+    found = items(kyc.cluster, "servicedatabases", f"--namespace={TENANT}")
+    assert {each["status"]["databaseName"] for each in found} == LOGINS.keys()
+    logins = {role["loginName"] for each in found for role in each["status"]["roles"] if role["name"] == "app"}
+    assert logins == set(LOGINS.values())
+
+
+def test_each_login_reaches_its_own_database_and_no_other(kyc: Kyc) -> None:
+    said = attempts(kyc.cluster)
+    own = {(database, database): login for database, login in LOGINS.items()}
+    others = {(mine, other) for mine in LOGINS for other in LOGINS} - own.keys()
+    assert {pair: said[pair] for pair in own} == own
+    refused = {pair for pair in others if f'FATAL: permission denied for database "{pair[1]}"' in said[pair]}
+    assert refused == others
+
+
+def attempts(cluster: Cluster) -> dict[tuple[str, str], str]:
+    """What the login of each database's application hears at each database: its own name, or why not."""
+    script = f"""
+    for mine in {" ".join(LOGINS)}; do
+        secret=/secrets/$(echo $mine | tr _ -)-app
+        for other in {" ".join(LOGINS)}; do
+            uri=$(sed "s|/$mine?|/$other?|" $secret/uri)
+            said=$(psql -X -w -A -t "$uri" -c "SELECT session_user" 2>&1)
+            echo $mine $other $said  # on one line
+        done
+    done
+    """
+    lines = (line.split(maxsplit=2) for line in in_pod(cluster, script).splitlines())
+    return {(mine, other): said for mine, other, said in lines}
+
+
+@pytest.mark.parametrize("database", LOGINS)
+def test_plaintext_is_refused(kyc: Kyc, database: str) -> None:
+    said = refusal(kyc.cluster, secret_of(database), "SELECT 1", replace=("sslmode=verify-full", "sslmode=disable"))
+    assert "no encryption" in said
+
+
+# What each login may do
+
+
+@pytest.mark.parametrize("database", MIGRATED)
+def test_what_a_migrator_makes_its_application_writes_at_once(kyc: Kyc, database: str) -> None:
+    migrator, app = secret_of(database, "migrator"), secret_of(database)
+    psql(kyc.cluster, migrator, "CREATE TABLE made (id int GENERATED ALWAYS AS IDENTITY, word text)")
+    psql(kyc.cluster, app, "INSERT INTO made (word) VALUES ('one'), ('two')", "DELETE FROM made WHERE word = 'one'")
+    assert psql(kyc.cluster, app, "SELECT word FROM made") == "two"
+    assert "permission denied for schema public" in refusal(kyc.cluster, app, "CREATE TABLE not_mine ()")
+    assert "must be owner of table made" in refusal(kyc.cluster, app, "DROP TABLE made")
+
+
+def test_a_reader_reads_at_once_and_never_writes(kyc: Kyc) -> None:
+    reader = secret_of("projections_api", "readonly")
+    psql(kyc.cluster, secret_of("projections_api", "migrator"), "CREATE TABLE read AS SELECT 'said' AS word")
+    assert psql(kyc.cluster, reader, "SELECT word FROM read") == "said"
+    for statement in (
+        "INSERT INTO read VALUES ('x')",
+        "UPDATE read SET word = 'x'",
+        "DELETE FROM read",
+        "TRUNCATE read",
+    ):
+        assert "permission denied for table read" in refusal(kyc.cluster, reader, statement)
+    assert "permission denied for schema public" in refusal(kyc.cluster, reader, "CREATE TABLE not_mine ()")
+
+
+def test_keycloak_migrates_by_itself_and_its_tables_are_the_owners(kyc: Kyc) -> None:
+    app = secret_of("keycloak")
+    psql(
+        kyc.cluster,
+        app,
+        "CREATE TABLE realm (id int)",
+        "ALTER TABLE realm ADD name text",
+        "INSERT INTO realm VALUES (1)",
+    )
+    owner = psql(kyc.cluster, app, "SELECT tableowner FROM pg_tables WHERE tablename = 'realm'")
+    assert owner == "keycloak__owner"
+
+
+def test_the_connection_string_of_the_template_names_the_login(kyc: Kyc) -> None:
+    for database, login in LOGINS.items():
+        mounted = f"/secrets/{secret_of(database)}"
+        line = in_pod(kyc.cluster, f"cat {mounted}/ConnectionStrings__PostgreSQL")
+        password = in_pod(kyc.cluster, f"cat {mounted}/password")
+        assert line == (
+            f"Host=postgres.databases.svc;Port=5432;Database={database};Username={login};Password={password};"
+            "SSL Mode=VerifyFull;Root Certificate=/etc/servicedb/ca.crt"
+        )
+
+
+# What the operator may do
+
+
+@pytest.mark.parametrize(
+    ("verb", "resource", "namespace", "allowed"),
+    [
+        pytest.param("get", "secrets", TENANT, True, id="reads a Secret by its name"),
+        pytest.param("list", "secrets", TENANT, False, id="never lists Secrets"),
+        pytest.param("watch", "secrets", "", False, id="never watches Secrets"),
+        pytest.param("list", "secrets", SYSTEM, False, id="not even its own"),
+        pytest.param("patch", "servicedatabases.servicedb.io/status", TENANT, True, id="writes a status"),
+        pytest.param("patch", "servicedatabases.servicedb.io", TENANT, False, id="never writes a spec"),
+        pytest.param("update", "servicedatabases.servicedb.io", TENANT, False, id="in no way"),
+        pytest.param("delete", "servicedatabases.servicedb.io", TENANT, False, id="deletes no object"),
+        pytest.param("create", "pods", SYSTEM, False, id="makes no pods"),
+        pytest.param("create", "pods/exec", TENANT, False, id="enters no pods"),
+        pytest.param("create", "rolebindings.rbac.authorization.k8s.io", TENANT, False, id="gives no rights"),
+        pytest.param("bind", "clusterroles.rbac.authorization.k8s.io", "", False, id="passes no rights on"),
+        pytest.param("impersonate", "users", "", False, id="is nobody else"),
+        pytest.param("get", "nodes", "", False, id="sees no nodes"),
+    ],
+)
+def test_rights_of_the_operator(kyc: Kyc, verb: str, resource: str, namespace: str, allowed: bool) -> None:
+    assert may(kyc.cluster, OPERATOR, verb, resource, namespace) is allowed
+
+
+def may(cluster: Cluster, user: str, verb: str, resource: str, namespace: str) -> bool:
+    """What the API server says to a SubjectAccessReview for RESOURCE[.GROUP][/SUBRESOURCE]."""
+    resource, _, subresource = resource.partition("/")
+    resource, _, group = resource.partition(".")
+    attributes = {
+        "verb": verb,
+        "resource": resource,
+        "subresource": subresource,
+        "group": group,
+        "namespace": namespace,
+    }
+    review = {
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": "SubjectAccessReview",
+        "spec": {"user": user, "groups": ["system:serviceaccounts"], "resourceAttributes": attributes},
+    }
+    output = ["--output=jsonpath={.status.allowed}", "--filename=-"]
+    return cluster.kubectl("create", *output, text=json.dumps(review)) == "true"
+
+
+def test_its_log_holds_no_fault_and_nothing_was_forbidden(kyc: Kyc) -> None:
+    assert faults(kyc.cluster) == []
+
+
+def faults(cluster: Cluster) -> list[str]:
+    lines = cluster.kubectl("logs", f"--namespace={SYSTEM}", "deployment/servicedb", "--tail=-1").splitlines()
+    entries = [json.loads(line) for line in lines]
+    assert entries
+    return [
+        json.dumps(entry)
+        for entry in entries
+        if "exc_info" in entry
+        or entry["level"] not in ("DEBUG", "INFO", "WARNING")
+        or "forbidden" in str(entry).lower()
+    ]
+
+
+# Applied again, removed, installed again
+
+
+def test_applied_again_nothing_changes(kyc: Kyc) -> None:
+    before = versions(kyc.cluster)
+    for folder in (EXAMPLE, MANIFESTS):
+        words = kyc.cluster.kubectl("apply", "-k", str(folder)).splitlines()
+        assert [line for line in words if not line.endswith(" unchanged")] == []
+    assert versions(kyc.cluster) == before
+
+
+def versions(cluster: Cluster) -> dict[str, tuple[int, str]]:
+    """Generation and resourceVersion of all that the example is, and of the Secrets that came of it."""
+    found = items(cluster, "databaseservers") + items(cluster, "servicedatabases,secrets", f"--namespace={TENANT}")
+    return {
+        f"{each['kind']}/{each['metadata']['name']}": (
+            each["metadata"].get("generation", 0),
+            each["metadata"]["resourceVersion"],
+        )
+        for each in found
+    }
+
+
+def test_removed_and_installed_again_no_login_fails(kyc: Kyc) -> None:
+    credentials = held(kyc.cluster)
+    with logging_in(kyc.cluster) as refused:
+        kyc.cluster.kubectl("delete", "-k", str(MANIFESTS), IN_TIME)
+        kyc.cluster.kubectl("delete", "-k", str(MANIFESTS), "--ignore-not-found", IN_TIME)
+        assert refusals(kyc.cluster) == []
+        assert held(kyc.cluster) == credentials
+        install(kyc.cluster, kyc.server)
+        apply_example(kyc.cluster)
+        assert refusals(kyc.cluster) == []
+    assert refused == []
+    assert held(kyc.cluster) == credentials
+    assert faults(kyc.cluster) == []
+
+
+def held(cluster: Cluster) -> dict[str, dict[str, str]]:
+    """What stands in the example's Secrets."""
+    return {each["metadata"]["name"]: each["data"] for each in items(cluster, "secrets", f"--namespace={TENANT}")}
+
+
+def refusals(cluster: Cluster) -> list[str]:
+    """What is said to those of the mounted Secrets that do not log in."""
+    script = """
+    cd /secrets
+    for secret in *; do
+        psql -X -w -q -A -t "$(cat $secret/uri)" -c "" 2>&1 || true
+    done
+    """
+    return in_pod(cluster, script).splitlines()
+
+
+@contextmanager
+def logging_in(cluster: Cluster) -> Iterator[list[str]]:
+    """Log in with every Secret, over and over; the list fills with what is said to those that fail."""
+    refused: list[str] = []
+    enough = threading.Event()
+
+    def over_and_over() -> None:
+        while not enough.is_set():
+            try:
+                refused.extend(refusals(cluster))
+            except HarnessError as error:
+                refused.append(str(error))
+
+    thread = threading.Thread(target=over_and_over)
+    thread.start()
+    try:
+        yield refused
+    finally:
+        enough.set()
+        thread.join()
+
+
+def test_without_an_operator_the_example_is_deleted_at_once_and_no_login_is_lost(kyc: Kyc) -> None:
+    kyc.cluster.kubectl("delete", "deployment", "servicedb", f"--namespace={SYSTEM}", IN_TIME)
+    kyc.cluster.kubectl("delete", "-k", str(EXAMPLE), IN_TIME)
+    assert kyc.cluster.kubectl("get", "namespace", TENANT, "--ignore-not-found") == ""
+    names = ", ".join(f"'{login}'" for login in LOGINS.values())
+    assert kyc.server.psql(f"SELECT count(*) FROM pg_roles WHERE rolcanlogin AND rolname IN ({names})").strip() == "8"
