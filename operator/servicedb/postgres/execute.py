@@ -60,7 +60,7 @@ def statements(step: Step, *, server_version: int) -> list[sql.Composed]:
             on = sql.SQL("SCHEMA {}").format(sql.Identifier(step.schema))
             return [_privilege(isinstance(step, GrantOnSchema), p.privilege, on, p.grantee)]
         case GrantByDefault(privilege=p) | RevokeByDefault(privilege=p):
-            change = _privilege(isinstance(step, GrantByDefault), p.privilege, sql.SQL(step.object_type), p.grantee)
+            change = _privilege(isinstance(step, GrantByDefault), p.privilege, _OBJECTS[step.object_type], p.grantee)
             return [sql.SQL("ALTER DEFAULT PRIVILEGES FOR ROLE {} {}").format(sql.Identifier(step.owner), change)]
         case ChangeSetting():
             return [_change_setting(step)]
@@ -170,6 +170,9 @@ _PRIVILEGES = {
         "CREATE", "CONNECT", "TEMPORARY", "EXECUTE", "USAGE",
     )
 }  # fmt: skip
+
+_OBJECTS = {name: sql.SQL(name) for name in ("TABLES", "SEQUENCES", "ROUTINES", "TYPES", "SCHEMAS")}
+"""What ALTER DEFAULT PRIVILEGES speaks of."""
 
 
 def _boolean(value: bool) -> sql.SQL:
