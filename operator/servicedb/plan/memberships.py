@@ -22,13 +22,17 @@ def membership_steps(
     """Yield the steps from `seen` to `wanted`; none when they agree. The roles in `leaving` keep what they have.
 
     Grants come before revokes, so that a login never stands without the role it works as.
-    A grant with the wrong options is granted again: GRANT replaces options in place.
+    A grant with the wrong options is granted again: GRANT replaces options in place, all but ADMIN.
 
     Source: PostgreSQL documentation, GRANT, "GRANT on Roles".
     """
     pairs = {(m.group, m.member) for m in wanted}
+    unwanted = [membership for membership in sorted(seen - wanted) if membership.member not in leaving]
+    for membership in unwanted:
+        if membership.grantable and (membership.group, membership.member) in pairs:
+            yield Revoke("could be passed on", membership)
     for membership in sorted(wanted - seen):
         yield Grant("missing, or granted with other options", membership)
-    for membership in sorted(seen - wanted):
-        if (membership.group, membership.member) not in pairs and membership.member not in leaving:
+    for membership in unwanted:
+        if (membership.group, membership.member) not in pairs:
             yield Revoke("not in the spec", membership)

@@ -22,12 +22,16 @@ class Privilege:
 @dataclass(frozen=True, slots=True, order=True)
 class Membership:
     """`member` may act as `group`. `inherit` and `set_role` are PostgreSQL 16's grant options;
-    up to 15 only the member's own INHERIT attribute exists, and the catalogue reader maps it to them."""
+    up to 15 only the member's own INHERIT attribute exists, and the catalogue reader maps it to them.
+
+    `grantable` (WITH ADMIN OPTION) is never wanted: such a membership is revoked and granted plainly.
+    """
 
     group: str
     member: str
     inherit: bool
     set_role: bool
+    grantable: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,11 +53,12 @@ SELECT current_user AS admin,
                 FROM aclexplode(coalesce(b.datacl, acldefault('d', b.datdba))) a WHERE a.grantee <> b.datdba),
             'reset', s.stats_reset, 'changed', s.tup_inserted + s.tup_updated + s.tup_deleted))
         FROM bases b LEFT JOIN pg_stat_database s ON s.datid = b.oid) AS databases,
-       (SELECT json_agg(json_build_array(grp, member, inherit, set_role)) FROM (
-            SELECT g.rolname AS grp, u.rolname AS member, bool_or({inherit}) AS inherit, bool_or({set}) AS set_role
+       (SELECT json_agg(json_build_array(grp, member, inherit, set_role, grantable)) FROM (
+            SELECT g.rolname AS grp, u.rolname AS member, bool_or({inherit}) AS inherit, bool_or({set}) AS set_role,
+                   bool_or(m.admin_option) AS grantable
             FROM pg_auth_members m JOIN pg_roles g ON g.oid = m.roleid JOIN pg_roles u ON u.oid = m.member
-            WHERE u.rolname <> current_user AND (m.roleid IN (SELECT oid FROM chosen)
-                                                 OR m.member IN (SELECT oid FROM chosen))
+            WHERE u.rolname <> current_user AND (%(database)s::text IS NULL OR m.roleid IN (SELECT oid FROM named)
+                                                 OR m.member IN (SELECT oid FROM named))
             GROUP BY 1, 2) AS grouped) AS memberships,
        (SELECT json_agg(json_build_array(b.datname, coalesce(c.rolname, ''), s.setconfig))
         FROM pg_db_role_setting s JOIN bases b ON b.oid = s.setdatabase LEFT JOIN pg_roles c ON c.oid = s.setrole

@@ -12,6 +12,7 @@ from typing import Any
 
 import psycopg
 from psycopg import AsyncConnection
+from psycopg.errors import Diagnostic
 from pydantic import SecretStr
 
 from servicedb.errors import Busy, Problem, Retryable, Terminal
@@ -121,7 +122,7 @@ async def connect(
     if pinned:
         arguments["options"] = _PINNED
     connection = await AsyncConnection.connect(**arguments, autocommit=True, prepare_threshold=None)
-    connection.add_notice_handler(lambda diagnostic: _notices.append(connection, diagnostic.sqlstate))
+    connection.add_notice_handler(lambda diagnostic: _notices.append(connection, diagnostic))
     return connection
 
 
@@ -131,9 +132,9 @@ class _Notices:
     def __init__(self) -> None:
         self._seen: dict[int, list[str]] = {}
 
-    def append(self, connection: AsyncConnection[Any], sqlstate: str | None) -> None:
-        if sqlstate in _WITHOUT_EFFECT and id(connection) in self._seen:
-            self._seen[id(connection)].append(sqlstate)
+    def append(self, connection: AsyncConnection[Any], diagnostic: Diagnostic) -> None:
+        if diagnostic.sqlstate in _WITHOUT_EFFECT and id(connection) in self._seen:
+            self._seen[id(connection)].append(diagnostic.message_primary or "no details")
 
     @contextlib.contextmanager
     def watched(self, connection: AsyncConnection[Any]) -> Iterator[list[str]]:
@@ -165,11 +166,11 @@ def translated(endpoint: Endpoint) -> Iterator[None]:
         yield
     except Problem:
         raise
-    except WithoutEffect:
+    except WithoutEffect as warning:
         raise Terminal(
             "InsufficientPrivilege",
-            f"{endpoint} accepted a GRANT or REVOKE without any effect: the admin may not change it, "
-            "most likely since another role granted it; have a superuser look at that role's memberships and grants",
+            f"{endpoint} accepted a GRANT or REVOKE without any effect: {warning}; another role granted it, "
+            "most likely, and the admin may not take it away: have a superuser revoke it",
         ) from None
     except psycopg.Error as error:
         raise problem_of(error, endpoint) from None

@@ -50,7 +50,7 @@ def statements(step: Step, *, server_version: int) -> list[sql.Composed]:
         case Grant():
             return [grant(step.membership, server_version=server_version)]
         case Revoke():
-            return [revoke(step.membership)]
+            return [revoke(step.membership) + sql.SQL(" CASCADE")]
         case CreateDatabase():
             return [_create_database(step)]
         case GrantOnDatabase(privilege=p) | RevokeOnDatabase(privilege=p):
@@ -158,8 +158,9 @@ def _change_setting(step: ChangeSetting) -> sql.Composed:
 
 
 def _privilege(granted: bool, privilege: str, on: sql.Composable, grantee: str) -> sql.Composed:
+    """CASCADE: what a grantee has passed on goes with its own; without, PostgreSQL refuses to take that away."""
     role = sql.SQL("PUBLIC") if grantee == PUBLIC else sql.Identifier(grantee)
-    text = sql.SQL("GRANT {} ON {} TO {}" if granted else "REVOKE {} ON {} FROM {}")
+    text = sql.SQL("GRANT {} ON {} TO {}" if granted else "REVOKE {} ON {} FROM {} CASCADE")
     return text.format(_PRIVILEGES[privilege], on, role)
 
 

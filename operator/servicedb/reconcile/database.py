@@ -271,10 +271,25 @@ async def _work(work: Work) -> tuple[ServerScan, list[Step]]:
             await execute.roles(connection, following, work.credentials.pending_passwords())
             done += [*following, *await work.credentials.prove_and_activate(connection)]
             seen = await _observe(work, connection)
+        _check_effect(work, [*_role_steps(work, seen), *database_steps(wanted, seen)], done)
     world.insides[work.key] = Looked(
         (work.sdb.metadata.generation, seen.databases[wanted.database].changes), time.monotonic()
     )
     return seen, done
+
+
+def _check_effect(work: Work, planned: list[Step], done: list[Step]) -> None:
+    """Raise Terminal for a step that is planned again right after it was carried out: it would be so for ever."""
+    without = {type(step).__name__: step.reason for step in planned if step in done}
+    if without:
+        kinds = ", ".join(f"{kind} ({reason})" for kind, reason in sorted(without.items()))
+        raise Terminal(
+            "WithoutEffect",
+            f'changes to database "{work.wanted.database}" on {work.admin.endpoint} were carried out without any '
+            f"effect: {kinds}; another role granted what the admin may not take away: have a superuser look at the "
+            f'memberships and privileges of the roles whose names begin with "{work.wanted.database}__"',
+            condition="RolesReady",
+        )
 
 
 async def _observe(work: Work, connection: Session) -> ServerScan:
