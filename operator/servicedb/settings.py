@@ -1,5 +1,6 @@
 """What an admin sets for the operator as a whole, in environment variables with the prefix SERVICEDB_."""
 
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -64,6 +65,6 @@ _Number = TypeVar("_Number", int, float)
 
 
 def _positive(number: _Number) -> _Number:
-    if number <= 0:
+    if number <= 0 or not math.isfinite(number):
         raise ValueError(number)
     return number

@@ -39,7 +39,7 @@ def checked_parameters(parameters: Mapping[str, str], *, where: str) -> dict[str
 
     `where` names the field for the message, such as `spec.parameters`.
     """
-    unknown = sorted(name for name in parameters if name.lower() not in _BY_LOWER_CASE)
+    unknown = sorted(name for name in parameters if not name.isascii() or name.lower() not in _BY_LOWER_CASE)
     if unknown:
         raise Terminal(
             "InvalidParameter",

@@ -72,9 +72,7 @@ class WorkQueue:
 
     async def stop(self, grace: float) -> None:
         """Let the work that is going on end within `grace` seconds, then cancel it. Nothing new is begun."""
-        for timer in self._timers.values():
-            timer.cancel()
-        self._timers.clear()
+        self._cancel_timers()
         while not self._ready.empty():
             self._ready.get_nowait()
         for _ in self._workers:
@@ -84,6 +82,12 @@ class WorkQueue:
             for task in late:
                 task.cancel()
             await asyncio.gather(*self._workers, return_exceptions=True)
+        self._cancel_timers()  # those that the last work has set
+
+    def _cancel_timers(self) -> None:
+        for timer in self._timers.values():
+            timer.cancel()
+        self._timers.clear()
 
     def _due(self, key: Key) -> None:
         self._timers.pop(key, None)
