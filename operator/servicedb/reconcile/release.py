@@ -27,7 +27,7 @@ async def release_what_is_gone(server: Server, world: World) -> Finding | None:
     """Release what has been gone at two scans. Returns how Ready reads when too many are gone at once, else None."""
     now = world.now()
     absent = {}
-    for database, marker in server.markers.items():
+    for database, marker in list(server.markers.items()):  # others add to them while this waits for an answer
         if marker.released is not None and marker.cluster == world.cluster_uid:
             await _delete_secrets(server, world, database, marker)
         elif await _gone(server, world, database, marker):
