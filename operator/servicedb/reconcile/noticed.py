@@ -45,7 +45,6 @@ class Watched:
             self._world.enqueue(key)
 
     def deleted(self, key: Key) -> None:
-        self._owed.pop(key, None)
         self._drop(key)
         self._world.enqueue(key)
 
@@ -89,7 +88,7 @@ class Watched:
         """
         due: list[Key] = []
         for plural in (SERVICE_DATABASES, DATABASE_SERVERS):
-            there = set()
+            before, there = set(self._content), set()  # what comes while it lists is not in the list
             try:
                 async for body in self._world.kube.list(resources.collection(plural)):
                     key = Key(plural, body["metadata"].get("namespace", ""), body["metadata"]["name"])
@@ -102,7 +101,7 @@ class Watched:
                 _log.warning("the CRD %s.%s is not installed", plural, GROUP)
                 continue
             due += there
-            for key in [key for key in self._content if key.plural == plural and key not in there]:
+            for key in [key for key in before - there if key.plural == plural]:
                 self._drop(key)
                 self._world.enqueue(key)
         for key in reversed(due):
@@ -136,4 +135,5 @@ class Watched:
     def _drop(self, key: Key) -> None:
         self._content.pop(key, None)
         self._delivered.pop(key, None)
+        self._owed.pop(key, None)
         self._world.databases.pop(key, None)
