@@ -99,7 +99,9 @@ class Simulated:
             case CommentOnRole():
                 self.roles[step.name] = replace(self.roles[step.name], comment=step.comment)
             case Grant(membership=m):
-                self.memberships = {s for s in self.memberships if (s.group, s.member) != (m.group, m.member)} | {m}
+                there_already = {s for s in self.memberships if (s.group, s.member) == (m.group, m.member)}
+                kept = any(s.grantable for s in there_already)  # GRANT takes no ADMIN option away
+                self.memberships = self.memberships - there_already | {replace(m, grantable=kept)}
             case Revoke(membership=m):
                 self.memberships.remove(m)
             case CreateDatabase():
