@@ -244,12 +244,26 @@ def test_a_hostile_extension_name_is_shown_harmless():
     assert raised.value.message.isprintable()
 
 
-def test_an_extension_schema_of_somebody_else_is_refused_unless_the_admin_may_do_anything():
+@pytest.mark.parametrize("superuser", [False, True])
+def test_an_extension_schema_of_somebody_else_is_refused_most_of_all_to_a_superuser(superuser):
     seen = with_schema(EXTENSION_SCHEMA, OWNER, *GROUPS_USE, Privilege(OWNER, "USAGE"))
     with pytest.raises(Terminal, match="could be captured") as raised:
-        steps(WANTED, seen)
+        steps(WANTED, seen, superuser=superuser)
     assert raised.value.reason == "ExtensionSchemaTaken"
-    assert steps(WANTED, seen, superuser=True) == []
+
+
+def test_what_an_extension_that_can_not_be_had_does_not_concern_comes_before_it():
+    seen = without_schema("public")
+    found = inside_steps(asking_for(trigrams(version="9.9")), seen, admin=ADMIN, admin_superuser=False)
+    assert next(found) == CreateSchema("missing", "public", OWNER)
+    with pytest.raises(Terminal):
+        list(found)
+
+
+def test_an_extension_among_a_tenants_objects_is_not_updated():
+    seen = replace(installed("1.5"), extensions={"pg_trgm": Extension("pg_trgm", "1.5", "public")})
+    with pytest.raises(Terminal, match="captured"):
+        steps(asking_for(trigrams(version="1.6")), seen)
 
 
 PRIVILEGES = st.builds(

@@ -29,6 +29,10 @@ _READ_ONLY = {"SCHEMAS": ("USAGE",), "TABLES": ("SELECT",), "SEQUENCES": ("SELEC
 _OWNER_AT_BIRTH = "pg_database_owner"
 """Who owns schema public in template0 from PostgreSQL 15 on: nobody but the admin has made anything there yet."""
 
+_SCHEMAS_OF_NO_TENANT = frozenset({EXTENSION_SCHEMA, "pg_catalog"})
+"""Where an update script of an extension can't meet a tenant's objects: it runs with its schema on search_path, and,
+for a trusted extension, as a superuser."""
+
 TYPES_PUBLIC = frozenset({Privilege(PUBLIC, "USAGE")})
 """Types stay usable by everybody, as PostgreSQL makes them: without it no one could name an enum in a cast."""
 
@@ -48,16 +52,35 @@ def default_privileges(wanted: Wanted) -> dict[str, frozenset[Privilege]]:
 
 
 def inside_steps(wanted: Wanted, seen: InsideScan, *, admin: str, admin_superuser: bool) -> Iterator[InsideStep]:
-    """Yield what leads from `seen` to `wanted`. Raises Terminal for an extension that can't be had."""
+    """Yield what leads from `seen` to `wanted`. Raises Terminal for an extension that can't be had.
+
+    The steps before that are to be carried out all the same: once a tenant may be there, an extension comes last, and
+    before, schema public is handed over last, since an extension may go there only as long as nobody else can.
+    """
     for object_type, goal in default_privileges(wanted).items():  # first: schemas made below are born with them
         there = seen.default_privileges[object_type]
         for privilege in sorted(there - goal):
             yield RevokeByDefault("not in the spec", wanted.names.owner, object_type, privilege)
         for privilege in sorted(goal - there):
             yield GrantByDefault("missing", wanted.names.owner, object_type, privilege)
-    yield from _extension_steps(wanted, seen, admin=admin, admin_superuser=admin_superuser)
-    for name in dict.fromkeys(("public", *wanted.schemas)):
-        yield from _schema_steps(wanted, name, seen.schemas.get(name))
+    yield from _extension_schema_steps(wanted, seen, admin=admin)
+    schemas = [
+        step
+        for name in dict.fromkeys(("public", *wanted.schemas))
+        for step in _schema_steps(wanted, name, seen.schemas.get(name))
+    ]
+    if not _at_birth(seen):
+        yield from schemas
+    for extension in wanted.extensions:
+        yield from _extension(wanted, extension, seen, admin_superuser=admin_superuser)
+    if _at_birth(seen):
+        yield from schemas
+
+
+def _at_birth(seen: InsideScan) -> bool:
+    """Whether schema public is as template0 has it: no tenant has been in this database."""
+    public = seen.schemas.get("public")
+    return public is not None and public.owner == _OWNER_AT_BIRTH
 
 
 def _schema_steps(wanted: Wanted, name: str, seen: Schema | None) -> Iterator[InsideStep]:
@@ -75,16 +98,18 @@ def _schema_steps(wanted: Wanted, name: str, seen: Schema | None) -> Iterator[In
         yield GrantOnSchema("missing", name, privilege)
 
 
-def _extension_steps(wanted: Wanted, seen: InsideScan, *, admin: str, admin_superuser: bool) -> Iterator[InsideStep]:
+def _extension_schema_steps(wanted: Wanted, seen: InsideScan, *, admin: str) -> Iterator[InsideStep]:
     schema = seen.schemas.get(EXTENSION_SCHEMA)
     groups = frozenset(Privilege(role, "USAGE") for role in (wanted.names.owner, *wanted.groups))
     if schema is None:
         yield CreateSchema("the administrator's own, for extensions", EXTENSION_SCHEMA, None)
-    elif schema.owner != admin and not admin_superuser:
+    elif schema.owner != admin:
         raise Terminal(
             "ExtensionSchemaTaken",
             f'schema "{EXTENSION_SCHEMA}" in database "{wanted.database}" belongs to role "{schema.owner}", not to '
-            f'the admin "{admin}"; an extension installed there could be captured: have it renamed',
+            f'the admin "{admin}"; an extension installed there could be captured: have a DBA rename it, or, if '
+            f"nothing of a tenant's is in it, run "
+            f'ALTER SCHEMA "{EXTENSION_SCHEMA}" OWNER TO "{admin}" in that database',
             condition="DatabaseReady",
         )
     there = schema.privileges if schema else frozenset()
@@ -93,8 +118,6 @@ def _extension_steps(wanted: Wanted, seen: InsideScan, *, admin: str, admin_supe
             yield RevokeOnSchema("not in the spec", EXTENSION_SCHEMA, privilege)
     for privilege in sorted(groups - there):
         yield GrantOnSchema("missing", EXTENSION_SCHEMA, privilege)
-    for extension in wanted.extensions:
-        yield from _extension(wanted, extension, seen, admin_superuser=admin_superuser)
 
 
 def _extension(
@@ -105,10 +128,16 @@ def _extension(
         return
     version = _checked_version(wanted, extension, seen, admin_superuser=admin_superuser)
     if installed is not None:
+        if installed.schema not in _SCHEMAS_OF_NO_TENANT:
+            raise _refused(
+                wanted,
+                extension,
+                f'stands in schema "{installed.schema}" with version {installed.version}; an update there could be '
+                "captured by what a tenant has put beside it: leave out its version, or have a DBA see to it",
+            )
         yield UpdateExtension(f"version {installed.version} is installed", extension.name, version)
         return
-    public = seen.schemas.get("public")
-    if extension.schema == "public" and (public is None or public.owner != _OWNER_AT_BIRTH):
+    if extension.schema == "public" and not _at_birth(seen):
         raise _refused(
             wanted,
             extension,

@@ -1,0 +1,185 @@
+"""What one database needs, seen and carried out under the lock on its name."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from servicedb.api.service_database import ServiceDatabase
+from servicedb.errors import Problem, Terminal
+from servicedb.kube.resources import Key
+from servicedb.plan.claim import claim
+from servicedb.plan.conditions import condition_of
+from servicedb.plan.database import current_marker, database_steps
+from servicedb.plan.inside import inside_steps
+from servicedb.plan.marker import Marker
+from servicedb.plan.memberships import membership_steps, wanted_memberships
+from servicedb.plan.observed import ServerScan
+from servicedb.plan.roles import leaving, role_steps
+from servicedb.plan.steps import CreateDatabase, DatabaseStep, InsideStep, RoleStep, Step
+from servicedb.plan.wanted import Wanted
+from servicedb.postgres.apply import Executor
+from servicedb.postgres.catalog import scan_database, scan_inside
+from servicedb.postgres.session import AdminServer, Session
+from servicedb.reconcile.credentials import Credentials
+from servicedb.reconcile.world import Looked, Server, World
+
+_DAY = 86_400.0
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One object with all that its work needs."""
+
+    key: Key
+    sdb: ServiceDatabase
+    wanted: Wanted
+    server: Server
+    admin: AdminServer
+    world: World
+    credentials: Credentials
+
+    @property
+    def was_in_sync(self) -> bool:
+        """Whether this very spec had been carried out before: what differs now was changed by somebody else."""
+        ready = condition_of(self.sdb.status.conditions, "InSync")
+        return (
+            ready is not None and ready.status == "True" and ready.observed_generation == self.sdb.metadata.generation
+        )
+
+
+def recent_scan(work: Work) -> ServerScan | None:
+    """The part of the server's last scan that is this database's; None where it is too old to go by."""
+    scan, scanned_at = work.server.scan, work.server.scanned_at
+    looked = work.world.insides.get(work.key)
+    if scan is None or looked is None or scanned_at < looked.at or not work.was_in_sync:
+        return None
+    if time.monotonic() - scanned_at > 1.5 * work.world.settings.resync:
+        return None
+    return scan.of(work.wanted.database, also=work.wanted.role_names)
+
+
+async def is_in_sync(work: Work, seen: ServerScan) -> bool:
+    """Whether nothing has to be done, as far as can be told without a connection."""
+    try:
+        marker = claim(work.wanted, seen, server=work.server.name)
+    except Problem:
+        return False  # to be seen afresh, under the lock, before it is said
+    if marker is None or marker.released is not None:
+        return False
+    database = seen.databases.get(work.wanted.database)
+    looked = work.world.insides.get(work.key)
+    if database is None or looked is None or time.monotonic() - looked.at > _DAY:
+        return False
+    if looked.version != (work.sdb.metadata.generation, database.changes):
+        return False
+    return not (
+        work.credentials.steps(seen.roles)
+        or work.credentials.unproved()
+        or work.credentials.outdated()
+        or _role_steps(work, seen)
+        or list(database_steps(work.wanted, seen))
+    )
+
+
+def _role_steps(work: Work, seen: ServerScan) -> list[RoleStep]:
+    steps: list[RoleStep] = [
+        *role_steps(
+            work.wanted,
+            current_marker(work.wanted, seen),
+            work.credentials.states(),
+            seen.roles,
+            now=work.world.now(),
+            overlap=work.sdb.spec.credentials.overlap.timedelta,
+        ),
+        *membership_steps(wanted_memberships(work.wanted), seen.memberships, leaving=leaving(work.wanted, seen.roles)),
+    ]
+    return steps
+
+
+async def carry_out(work: Work) -> tuple[ServerScan, list[Step]]:
+    """Carry out what is missing, under the lock on the database's name."""
+    wanted, world = work.wanted, work.world
+    done: list[Step] = []
+    async with work.admin.locked(wanted.database) as connection:
+        seen = await _observe(work, connection)
+        claim(wanted, seen, server=work.server.name)
+        execute = Executor(seen.admin, seen.admin_superuser, world.step)
+        done += await work.credentials.prepare(seen.roles)
+        done += await _change_server(work, connection, seen, execute)
+        async with work.admin.inside(wanted.database) as inside:
+            there = await scan_inside(
+                inside, owner=wanted.names.owner, extensions=[extension.name for extension in wanted.extensions]
+            )
+            steps, refusal = _until_refused(
+                inside_steps(wanted, there, admin=seen.admin, admin_superuser=seen.admin_superuser)
+            )
+            if steps:
+                await execute.inside(inside, steps, wanted.names.owner)
+                done += steps
+        if refusal is not None:
+            raise refusal
+        done += await work.credentials.prove_and_activate(connection)
+        seen = await _observe(work, connection)
+        if work.credentials.refused:
+            done += await work.credentials.prepare(seen.roles)
+        if following := _role_steps(work, seen):  # a new password, or the half that a login has moved away from
+            await execute.roles(connection, following, work.credentials.pending_passwords())
+            done += [*following, *await work.credentials.prove_and_activate(connection)]
+            seen = await _observe(work, connection)
+        _check_effect(work, [*_role_steps(work, seen), *database_steps(wanted, seen)], done)
+    world.insides[work.key] = Looked(
+        (work.sdb.metadata.generation, seen.databases[wanted.database].changes), time.monotonic()
+    )
+    return seen, done
+
+
+def _until_refused(steps: Iterator[InsideStep]) -> tuple[list[InsideStep], Terminal | None]:
+    """The steps before something that can't be had, and the word about that."""
+    taken: list[InsideStep] = []
+    try:
+        for step in steps:
+            taken.append(step)  # what came before the exception counts
+    except Terminal as refusal:
+        return taken, refusal
+    return taken, None
+
+
+def _check_effect(work: Work, planned: list[Step], done: list[Step]) -> None:
+    """Raise Terminal for a step that is planned again right after it was carried out: it would be so for ever."""
+    without = {type(step).__name__: step.reason for step in planned if step in done}
+    if without:
+        kinds = ", ".join(f"{kind} ({reason})" for kind, reason in sorted(without.items()))
+        raise Terminal(
+            "WithoutEffect",
+            f'changes to database "{work.wanted.database}" on {work.admin.endpoint} were carried out without any '
+            f"effect: {kinds}; another role granted what the admin may not take away: have a superuser look at the "
+            f'memberships and privileges of the roles whose names begin with "{work.wanted.database}__"',
+            condition="RolesReady",
+        )
+
+
+async def _observe(work: Work, connection: Session) -> ServerScan:
+    """The shared catalogues as far as they are this database's, also by the OID that it is known under."""
+    wanted = work.wanted
+    oids = {int(wanted.known_oid)} if wanted.known_oid is not None else set()
+    seen = await scan_database(connection, wanted.database, roles=wanted.role_names, oids=oids)
+    owner = seen.roles.get(wanted.names.owner)
+    marker = Marker.read(owner.comment) if owner is not None else None
+    if marker is None or marker.oid is None or seen.database_with_oid(marker.oid) is not None:
+        return seen
+    return await scan_database(connection, wanted.database, roles=wanted.role_names, oids={*oids, marker.oid})
+
+
+async def _change_server(work: Work, connection: Session, seen: ServerScan, execute: Executor) -> list[Step]:
+    wanted = work.wanted
+    roles = _role_steps(work, seen)
+    if roles:
+        await execute.roles(connection, roles, work.credentials.pending_passwords())
+    steps: list[Step] = list(database_steps(wanted, seen))
+    for step in steps:
+        if isinstance(step, CreateDatabase):
+            await execute.alone(connection, step)
+    together = [step for step in steps if isinstance(step, DatabaseStep)]
+    if together:
+        await execute.database(connection, together, wanted.names.owner)
+    return [*roles, *steps]
