@@ -26,7 +26,7 @@ def main() -> int:
         say(str(error))
         return 2
     except HarnessError as error:
-        say(f"{error}\nthe demo stopped here; run `make demo` again, or `make demo-down` and then `make demo`")
+        say(f"{error}\nthe demo stopped: `make demo` goes on, `make demo-down` and `make demo` begin from nothing")
         return 1
     return 0
 

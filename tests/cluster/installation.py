@@ -2,11 +2,13 @@
 
 import json
 import re
+from datetime import timedelta
 from pathlib import Path
 
 import yaml
 
 from tests.cluster.harness import Cluster, HarnessError, images
+from tests.cluster.harness.deadline import wait_until
 from tests.cluster.harness.postgres import Postgres
 
 ROOT = Path(__file__).parents[2]
@@ -14,6 +16,8 @@ MANIFESTS = ROOT / "manifests"
 EXAMPLE = MANIFESTS / "examples" / "kyc-onboarding"
 SYSTEM, TENANT = "servicedb-system", "kyc-onboarding"
 CLIENT = "psql"
+KINDS = "databaseservers,servicedatabases"
+SETTLES_WITHIN = timedelta(minutes=3)
 CRDS = ("crd/databaseservers.servicedb.io", "crd/servicedatabases.servicedb.io")
 
 
@@ -51,11 +55,31 @@ def hand_over(cluster: Cluster, database: Postgres) -> None:
 
 
 def apply_example(cluster: Cluster) -> None:
-    """The eight databases of manifests/examples/kyc-onboarding, all Ready."""
+    """The eight databases of manifests/examples/kyc-onboarding, all Ready; HarnessError says which are not, and why."""
     cluster.kubectl("apply", "-k", str(EXAMPLE))
-    cluster.kubectl("wait", "--for=condition=Ready", "--timeout=180s", "databaseserver/main")
-    everything = ("servicedatabases", "--all", "--namespace", TENANT)
-    cluster.kubectl("wait", "--for=condition=Ready", "--timeout=300s", *everything)
+    wait_until(lambda: _settled(cluster), SETTLES_WITHIN)
+    try:
+        for what in (["databaseserver/main"], ["servicedatabases", "--all", "--namespace", TENANT]):
+            cluster.kubectl("wait", "--for=condition=Ready", "--timeout=1s", *what)
+    except HarnessError:
+        ready = '.status.conditions[?(@.type=="Ready")]'
+        columns = f"custom-columns=KIND:.kind,NAME:.metadata.name,STATUS:{ready}.reason,MESSAGE:{ready}.message"
+        seen = cluster.kubectl("get", KINDS, "--all-namespaces", "--output", columns)
+        raise HarnessError(f"not all of {EXAMPLE.name} is Ready:\n{seen}") from None
+
+
+def _settled(cluster: Cluster) -> bool:
+    """Whether all is Ready, or something waits for a person."""
+    found = json.loads(cluster.kubectl("get", KINDS, "--all-namespaces", "--output=json"))["items"]
+    true = [
+        {
+            condition["type"]
+            for condition in each["status"].get("conditions", [])
+            if condition["status"] == "True" and condition["observedGeneration"] == each["metadata"]["generation"]
+        }
+        for each in found
+    ]
+    return all("Ready" in types for types in true) or any("Stalled" in types for types in true)
 
 
 def secret_names(cluster: Cluster) -> list[str]:
