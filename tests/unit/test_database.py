@@ -191,6 +191,7 @@ def test_parameters_of_the_spec_are_set():
         pytest.param('"app, public, extensions"', False, id="all in one name"),
         pytest.param('app, public, "Extensions"', False, id="capital"),
         pytest.param('app, public, "exten""sions"', False, id="doubled quote"),
+        pytest.param('"ev""il", app, public, extensions', False, id="a name with a quote in front"),
         pytest.param('"$user", app, public, extensions', False, id="$user in front"),
         pytest.param("pg_temp, app, public, extensions", False, id="pg_temp in front"),
         pytest.param("app,public,extensions", False, id="without blanks"),
