@@ -1,10 +1,10 @@
 """What stands inside a database: schemas, extensions and the privileges that new objects are born with."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from servicedb.errors import Terminal
 from servicedb.plan.database import EXTENSION_SCHEMA
-from servicedb.plan.observed import PUBLIC, InsideScan, Privilege, Schema
+from servicedb.plan.observed import PUBLIC, AvailableExtension, InsideScan, Privilege, Schema
 from servicedb.plan.steps import (
     ChangeSchemaOwner,
     CreateExtension,
@@ -126,7 +126,7 @@ def _extension(
     installed = seen.extensions.get(extension.name)
     if installed is not None and extension.version in (None, installed.version):
         return
-    version = _checked_version(wanted, extension, seen, admin_superuser=admin_superuser)
+    version = _checked_version(wanted, extension, seen.available, admin_superuser=admin_superuser)
     if installed is not None:
         if installed.schema not in _SCHEMAS_OF_NO_TENANT:
             raise _refused(
@@ -147,8 +147,20 @@ def _extension(
     yield CreateExtension("missing", extension.name, extension.schema, extension.version)
 
 
-def _checked_version(wanted: Wanted, extension: WantedExtension, seen: InsideScan, *, admin_superuser: bool) -> str:
-    available = seen.available.get(extension.name)
+def check_extensions(wanted: Wanted, available: Mapping[str, AvailableExtension], *, admin_superuser: bool) -> None:
+    """Raise Terminal for the first extension that could not be had in a database made now."""
+    for extension in wanted.extensions:
+        _checked_version(wanted, extension, available, admin_superuser=admin_superuser)
+
+
+def _checked_version(
+    wanted: Wanted,
+    extension: WantedExtension,
+    on_server: Mapping[str, AvailableExtension],
+    *,
+    admin_superuser: bool,
+) -> str:
+    available = on_server.get(extension.name)
     if available is None:
         raise _refused(wanted, extension, "is not installed on the server; have an admin install its package there")
     version = extension.version or available.default_version

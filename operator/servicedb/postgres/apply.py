@@ -3,7 +3,7 @@
 The statements of a group go out together, in one message: half of the time of a group was spent on taking turns.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -79,6 +79,14 @@ class Executor:
         yield from parts
         if not self.superuser:
             yield revoke(membership)
+
+
+async def try_settings(connection: AsyncConnection[Any], settings: Iterable[tuple[str, str]]) -> None:
+    """Raise what PostgreSQL says to a parameter or a value that it does not take; changes nothing."""
+    for parameter, value in settings:
+        if parameter not in ("role", "search_path"):  # ours, and about what may not be there yet
+            async with connection.transaction(force_rollback=True):
+                await connection.execute("SELECT set_config(%s, %s, true)", (parameter, value))
 
 
 async def _send(connection: AsyncConnection[Any], parts: Sequence[sql.Composed] | Iterator[sql.Composed]) -> None:

@@ -81,13 +81,16 @@ SELECT (SELECT json_agg(json_build_object('name', n.nspname, 'owner', pg_get_use
         LEFT JOIN pg_default_acl d ON d.defaclrole = o.oid AND d.defaclnamespace = 0 AND d.defaclobjtype = kind.stored
        ) AS default_privileges,
        (SELECT json_agg(json_build_array(e.extname, e.extversion, n.nspname))
-        FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace) AS extensions,
-       (SELECT json_agg(json_build_array(a.name, a.default_version, v.versions))
-        FROM pg_available_extensions a
-        JOIN (SELECT name, json_object_agg(version, trusted) AS versions
-              FROM pg_available_extension_versions WHERE name = ANY (%(extensions)s) GROUP BY name) v USING (name)
-       ) AS available
+        FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace) AS extensions
 FROM pg_roles o WHERE o.rolname = %(owner)s
+"""
+
+# Reads the control files of all extensions, so it is asked only where some are wanted.
+_AVAILABLE: LiteralString = """
+SELECT a.name, a.default_version, v.versions
+FROM pg_available_extensions a
+JOIN (SELECT name, json_object_agg(version, trusted) AS versions
+      FROM pg_available_extension_versions WHERE name = ANY (%(names)s) GROUP BY name) v USING (name)
 """
 
 
@@ -140,7 +143,7 @@ async def _scan(
 async def scan_inside(connection: AsyncConnection[Any], *, owner: str, extensions: Iterable[str]) -> InsideScan:
     """The inside of the database that `connection` is connected to, as far as it concerns the role `owner`."""
     async with connection.cursor(row_factory=dict_row) as cursor:
-        await cursor.execute(_INSIDE, {"owner": owner, "extensions": list(extensions)})
+        await cursor.execute(_INSIDE, {"owner": owner})
         row = await cursor.fetchone()
     if row is None:
         raise LookupError(owner)
@@ -151,8 +154,17 @@ async def scan_inside(connection: AsyncConnection[Any], *, owner: str, extension
         },
         default_privileges={kind: _privileges(acl) for kind, acl in row["default_privileges"].items()},
         extensions={name: Extension(name, version, schema) for name, version, schema in row["extensions"] or ()},
-        available={name: AvailableExtension(default, versions) for name, default, versions in row["available"] or ()},
+        available=await available_extensions(connection, extensions),
     )
+
+
+async def available_extensions(connection: AsyncConnection[Any], names: Iterable[str]) -> dict[str, AvailableExtension]:
+    """What the server could install of `names`, whichever database `connection` is in."""
+    wanted = list(names)
+    if not wanted:
+        return {}
+    cursor = await connection.execute(_AVAILABLE, {"names": wanted})
+    return {name: AvailableExtension(default, versions) async for name, default, versions in cursor}
 
 
 def _database(base: Mapping[str, Any]) -> Database:

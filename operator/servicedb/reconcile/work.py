@@ -4,21 +4,22 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from servicedb.api.common import RECONCILE_AT
 from servicedb.api.service_database import ServiceDatabase
 from servicedb.errors import Problem, Terminal
 from servicedb.kube.resources import Key
 from servicedb.plan.claim import claim
 from servicedb.plan.conditions import condition_of
 from servicedb.plan.database import current_marker, database_steps
-from servicedb.plan.inside import inside_steps
+from servicedb.plan.inside import check_extensions, inside_steps
 from servicedb.plan.marker import Marker
 from servicedb.plan.memberships import membership_steps, wanted_memberships
 from servicedb.plan.observed import ServerScan
 from servicedb.plan.roles import leaving, role_steps
-from servicedb.plan.steps import CreateDatabase, DatabaseStep, InsideStep, RoleStep, Step
+from servicedb.plan.steps import ChangeSetting, CreateDatabase, DatabaseStep, InsideStep, RoleStep, Step
 from servicedb.plan.wanted import Wanted
-from servicedb.postgres.apply import Executor
-from servicedb.postgres.catalog import scan_database, scan_inside
+from servicedb.postgres.apply import Executor, try_settings
+from servicedb.postgres.catalog import available_extensions, scan_database, scan_inside
 from servicedb.postgres.session import AdminServer, Session
 from servicedb.reconcile.credentials import Credentials
 from servicedb.reconcile.world import Looked, Server, World
@@ -51,6 +52,9 @@ def recent_scan(work: Work) -> ServerScan | None:
     """The part of the server's last scan that is this database's; None where it is too old to go by."""
     scan, scanned_at = work.server.scan, work.server.scanned_at
     looked = work.world.insides.get(work.key)
+    asked = work.sdb.metadata.annotations.get(RECONCILE_AT)
+    if asked is not None and asked[:256] != work.sdb.status.handled.reconcile_at:
+        return None
     if scan is None or looked is None or scanned_at < looked.at or not work.was_in_sync:
         return None
     if time.monotonic() - scanned_at > 1.5 * work.world.settings.resync:
@@ -102,7 +106,7 @@ async def carry_out(work: Work) -> tuple[ServerScan, list[Step]]:
     done: list[Step] = []
     async with work.admin.locked(wanted.database) as connection:
         seen = await _observe(work, connection)
-        claim(wanted, seen, server=work.server.name)
+        await _check_before(work, connection, seen)
         execute = Executor(seen.admin, seen.admin_superuser, world.step)
         done += await work.credentials.prepare(seen.roles)
         done += await _change_server(work, connection, seen, execute)
@@ -116,8 +120,6 @@ async def carry_out(work: Work) -> tuple[ServerScan, list[Step]]:
             if steps:
                 await execute.inside(inside, steps, wanted.names.owner)
                 done += steps
-        if refusal is not None:
-            raise refusal
         done += await work.credentials.prove_and_activate(connection)
         seen = await _observe(work, connection)
         if work.credentials.refused:
@@ -126,6 +128,8 @@ async def carry_out(work: Work) -> tuple[ServerScan, list[Step]]:
             await execute.roles(connection, following, work.credentials.pending_passwords())
             done += [*following, *await work.credentials.prove_and_activate(connection)]
             seen = await _observe(work, connection)
+        if refusal is not None:
+            raise refusal
         _check_effect(work, [*_role_steps(work, seen), *database_steps(wanted, seen)], done)
     world.insides[work.key] = Looked(
         (work.sdb.metadata.generation, seen.databases[wanted.database].changes), time.monotonic()
@@ -158,8 +162,27 @@ def _check_effect(work: Work, planned: list[Step], done: list[Step]) -> None:
         )
 
 
+async def _check_before(work: Work, connection: Session, seen: ServerScan) -> None:
+    """Raise what PostgreSQL would refuse later, before anything is made: a database is made whole or not at all."""
+    wanted = work.wanted
+    settings = [step for step in database_steps(wanted, seen) if isinstance(step, ChangeSetting)]
+    await try_settings(connection, [(step.parameter, step.value) for step in settings if step.value is not None])
+    database = seen.databases.get(wanted.database)
+    if wanted.extensions and (database is None or not database.allow_connections):
+        available = await available_extensions(connection, [extension.name for extension in wanted.extensions])
+        check_extensions(wanted, available, admin_superuser=seen.admin_superuser)
+
+
 async def _observe(work: Work, connection: Session) -> ServerScan:
-    """The shared catalogues as far as they are this database's, also by the OID that it is known under."""
+    """The shared catalogues as far as they are this database's. Raises when they are not (any more): whatever is
+    planned from what this gives may be done."""
+    seen = await _scan(work, connection)
+    claim(work.wanted, seen, server=work.server.name)
+    return seen
+
+
+async def _scan(work: Work, connection: Session) -> ServerScan:
+    """Looks for the database by the OID that it is known under, too."""
     wanted = work.wanted
     oids = {int(wanted.known_oid)} if wanted.known_oid is not None else set()
     seen = await scan_database(connection, wanted.database, roles=wanted.role_names, oids=oids)
