@@ -62,8 +62,8 @@ class Points:
 
 def main() -> None:
     points = Points(Path(os.environ["SERVICEDB_TEST_POINTS"]))
-    cli.run_operator = functools.partial(run, on_step=points.pass_step)
-    database.report = points.reporting
+    cli.run_operator = functools.partial(run, on_step=points.pass_step)  # type: ignore[attr-defined]
+    database.report = points.reporting  # type: ignore[attr-defined]
     cli.main()
 
 
