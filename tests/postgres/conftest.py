@@ -10,6 +10,16 @@ from tests.postgres.server import Login, Server
 ADMINS = ("createrole", "superuser")
 
 
+def on_versions(*versions: int) -> pytest.MarkDecorator:
+    """On these versions alone: for what the servers differ in."""
+    return pytest.mark.parametrize("server", versions, indirect=True, ids=lambda version: f"pg{version}")
+
+
+def as_admin(kind: str) -> pytest.MarkDecorator:
+    """By one kind of admin alone."""
+    return pytest.mark.parametrize("admin", [kind], indirect=True)
+
+
 def admin_of(server: Server, kind: str) -> Login:
     return server.superuser if kind == "superuser" else server.admin
 
@@ -35,6 +45,12 @@ def admin(request: pytest.FixtureRequest) -> str:
     """The kind of admin: CREATEROLE and CREATEDB, or a superuser."""
     kind: str = request.param
     return kind
+
+
+@pytest.fixture(scope="module")
+def module_site(server: Server, admin: str, shared_site: Callable[[Server, str], Site]) -> Site:
+    """A new cluster on a shared server, for the tests of one file."""
+    return shared_site(server, admin)
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """Changes by hand are seen by the next look at the server, or inside the database, and taken back at once."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
@@ -9,6 +9,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from tests.postgres.conftest import as_admin, on_versions
 from tests.postgres.provision import Operator, Site, full_spec, unused_name
 from tests.postgres.server import Server
 from tests.postgres.snapshot import Snapshot, snapshot
@@ -163,15 +164,6 @@ INSIDE = tuple(
 )
 
 
-def on_versions(*versions: int) -> pytest.MarkDecorator:
-    """Instead of on all: what the servers differ in."""
-    return pytest.mark.parametrize("server", versions, indirect=True, ids=lambda version: f"pg{version}")
-
-
-def as_admin(kind: str) -> pytest.MarkDecorator:
-    return pytest.mark.parametrize("admin", [kind], indirect=True)
-
-
 @pytest.fixture(scope="module")
 def stranger(server: Server) -> Iterator[str]:
     """A role that belongs to nobody."""
@@ -223,11 +215,6 @@ def made() -> Iterator[dict[Site, Place]]:
     yield places
     for place in places.values():
         place.site.drop(place.name)
-
-
-@pytest.fixture(scope="module")
-def module_site(server: Server, admin: str, shared_site: Callable[[Server, str], Site]) -> Site:
-    return shared_site(server, admin)
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from tests.postgres.conftest import as_admin, on_versions
 from tests.postgres.provision import Operator, Round, Site, full_spec
-from tests.postgres.test_drift import as_admin, on_versions
 
 UNTRUSTED = {15: "dblink", 16: "vector", 18: "vector"}
 
