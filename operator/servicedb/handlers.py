@@ -16,15 +16,14 @@ from servicedb.kube.resources import DATABASE_SERVERS, SERVICE_DATABASES, Key
 from servicedb.reconcile.noticed import Watched
 
 
-async def watch(kube: KubeClient, watched: Watched, ready: asyncio.Event, stop: asyncio.Event) -> None:
-    """Watch our kinds until SIGTERM, SIGINT or `stop`. `ready` is set when the first objects are about to come in."""
+async def watch(kube: KubeClient, watched: Watched, ready: asyncio.Event) -> None:
+    """Watch our kinds until SIGTERM or SIGINT. `ready` is set when the first objects are about to come in."""
     await kopf.operator(
         registry=_registry(kube, watched),
         settings=_settings(),
         standalone=True,
         clusterwide=True,
         ready_flag=ready,
-        stop_flag=stop,
     )
 
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import signal
 from collections.abc import Awaitable, Callable
 
 from aiohttp import web
@@ -22,7 +21,7 @@ from servicedb.settings import Settings
 
 _log = logging.getLogger(__name__)
 
-Watch = Callable[[KubeClient, Watched, asyncio.Event, asyncio.Event], Awaitable[None]]
+Watch = Callable[[KubeClient, Watched, asyncio.Event], Awaitable[None]]
 
 
 async def run(
@@ -38,12 +37,11 @@ async def run(
         await _compare_crds(kube)
         watched, ready = Watched(world), asyncio.Event()
         server = await _serve(settings, watched, ready)
-        stop = _stop_at_signals()
         queue.start(settings.workers)
         tasks = [asyncio.create_task(watched.keep_listing()), asyncio.create_task(watched.keep_checking())]
         _log.info("servicedb is running", extra={"cluster": world.cluster_uid})
         try:
-            await watch(kube, watched, ready, stop)
+            await watch(kube, watched, ready)
         finally:
             _log.info("stopping: no new work is begun")
             for task in tasks:
@@ -54,14 +52,6 @@ async def run(
             await world.close()
     finally:
         await kube.close()
-
-
-def _stop_at_signals() -> asyncio.Event:
-    """Set at SIGTERM or SIGINT: work begins before the watch has handlers of its own, which then take over."""
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    return stop
 
 
 async def _cluster_uid(kube: KubeClient) -> str:
