@@ -254,6 +254,47 @@ def faults(cluster: Cluster) -> list[str]:
     ]
 
 
+def test_in_a_namespace_that_is_not_granted_it_says_so(kyc: Kyc) -> None:
+    with namespaced_only(kyc.cluster), another_namespace(kyc.cluster) as namespace:
+        condition = '{.status.conditions[?(@.type=="Ready")].reason}=NamespaceNotGranted'
+        kyc.cluster.kubectl(
+            "wait", f"--namespace={namespace}", "servicedatabase/elsewhere", f"--for=jsonpath={condition}", IN_TIME
+        )
+        assert may(kyc.cluster, OPERATOR, "patch", "secrets", TENANT)
+        assert not may(kyc.cluster, OPERATOR, "get", "secrets", namespace)
+
+
+@contextmanager
+def namespaced_only(cluster: Cluster) -> Iterator[None]:
+    """With the overlay's RoleBinding in the place of the cluster-wide one."""
+    cluster.kubectl("apply", "-k", str(MANIFESTS / "overlays" / "namespaced-example"))
+    cluster.kubectl("delete", "clusterrolebinding", "servicedb-tenant", IN_TIME)
+    try:
+        yield
+    finally:
+        cluster.kubectl("apply", "-k", str(MANIFESTS))
+        cluster.kubectl("delete", "rolebinding", "servicedb-tenant", f"--namespace={TENANT}", IN_TIME)
+
+
+@contextmanager
+def another_namespace(cluster: Cluster) -> Iterator[str]:
+    """A namespace that the server allows, with a ServiceDatabase."""
+    name = "kyc-elsewhere"
+    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": {"team": "kyc"}}}
+    database = {
+        "apiVersion": "servicedb.io/v1alpha1",
+        "kind": "ServiceDatabase",
+        "metadata": {"name": "elsewhere", "namespace": name},
+        "spec": {"serverRef": {"name": "main"}, "roles": {"app": {"secretName": "elsewhere"}}},
+    }
+    manifests = json.dumps({"apiVersion": "v1", "kind": "List", "items": [namespace, database]})
+    cluster.kubectl("apply", "--filename=-", text=manifests)
+    try:
+        yield name
+    finally:
+        cluster.kubectl("delete", "namespace", name, IN_TIME)
+
+
 # Applied again, removed, installed again
 
 
