@@ -46,10 +46,11 @@ LocaleProvider = Literal["Libc", "ICU", "Builtin"]
 Encoding = Literal[
     "EUC_CN", "EUC_JIS_2004", "EUC_JP", "EUC_KR", "EUC_TW", "ISO_8859_5", "ISO_8859_6", "ISO_8859_7", "ISO_8859_8",
     "KOI8R", "KOI8U", "LATIN1", "LATIN2", "LATIN3", "LATIN4", "LATIN5", "LATIN6", "LATIN7", "LATIN8", "LATIN9",
-    "LATIN10", "MULE_INTERNAL", "SQL_ASCII", "UTF8", "WIN866", "WIN874", "WIN1250", "WIN1251", "WIN1252", "WIN1253",
+    "LATIN10", "SQL_ASCII", "UTF8", "WIN866", "WIN874", "WIN1250", "WIN1251", "WIN1252", "WIN1253",
     "WIN1254", "WIN1255", "WIN1256", "WIN1257", "WIN1258",
 ]  # fmt: skip
-"""The server encodings of PostgreSQL 15 to 18 (documentation, "Character Set Support")."""
+"""The server encodings of PostgreSQL 15 to 18 (documentation, "Character Set Support") but MULE_INTERNAL, which no
+client can ask for in Unicode."""
 
 LISTED_LINES = 50
 """Most lines that `drift` and `plan` in the status hold; `truncated` says that there are more."""

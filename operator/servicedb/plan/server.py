@@ -66,6 +66,14 @@ def check_server(facts: ServerFacts, *, server: str, known_identifier: str | Non
             f'ALTER ROLE "{facts.admin}" {" ".join(missing)}; (`servicedb server-sql` prints all that is needed)',
             condition="Authorized",
         )
+    if LOCK_DATABASE in facts.public_databases:
+        raise Terminal(
+            "LockDatabaseOpen",
+            f'every login may connect to database "{LOCK_DATABASE}" on server "{server}", where it could hold up the '
+            f'operator\'s locks; have a DBA run: REVOKE ALL ON DATABASE "{LOCK_DATABASE}" FROM PUBLIC; or rename that '
+            "database if servicedb did not make it",
+            condition="Authorized",
+        )
     if facts.lock_database_owner is not None and not (facts.superuser or facts.admin_may_own_lock_database):
         raise Terminal(
             "LockDatabaseTaken",

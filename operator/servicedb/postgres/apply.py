@@ -85,8 +85,8 @@ async def try_settings(connection: AsyncConnection[Any], settings: Iterable[tupl
     """Raise what PostgreSQL says to a parameter or a value that it does not take; changes nothing."""
     for parameter, value in settings:
         if parameter not in ("role", "search_path"):  # ours, and about what may not be there yet
-            async with connection.transaction(force_rollback=True):
-                await connection.execute("SELECT set_config(%s, %s, true)", (parameter, value))
+            # Alone in its transaction: a timeout of a millisecond must have no time to end this session.
+            await connection.execute("SELECT set_config(%s, %s, true)", (parameter, value))
 
 
 async def _send(connection: AsyncConnection[Any], parts: Sequence[sql.Composed] | Iterator[sql.Composed]) -> None:

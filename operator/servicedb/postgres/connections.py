@@ -115,6 +115,7 @@ async def connect(
         "keepalives_idle": 30,
         "tcp_user_timeout": 30_000,
         "passfile": "/nonexistent",
+        "client_encoding": "UTF8",
     }
     if tls.mode != "Disable":
         arguments["ssl_min_protocol_version"] = f"TLSv{tls.min_version}"

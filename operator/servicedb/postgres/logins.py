@@ -64,16 +64,20 @@ async def obstacle_to_login(connection: AsyncConnection[Any], half: str) -> str 
     """What the catalogue knows that keeps `half` from logging in with any password; None where there is nothing."""
     row = await (
         await connection.execute(
-            "SELECT rolcanlogin, rolconnlimit, (SELECT count(*) FROM pg_stat_activity WHERE usename = rolname)"
-            " FROM pg_roles WHERE rolname = %s",
+            "SELECT rolcanlogin, rolconnlimit, (SELECT count(*) FROM pg_stat_activity WHERE usename = rolname),"
+            " rolvaliduntil <= now(), rolvaliduntil::text FROM pg_roles WHERE rolname = %s",
             (half,),
         )
     ).fetchone()
     if row is None:
         return "the role is not there"
-    may_log_in, limit, sessions = row
+    may_log_in, limit, sessions, expired, valid_until = row
     if not may_log_in:
         return "the role may not log in"
     if limit >= 0 and sessions >= limit:
         return f"it has as many sessions as its connectionLimit allows ({limit})"
+    if expired:
+        return (
+            f"its password was valid until {valid_until}; have a DBA run ALTER ROLE \"{half}\" VALID UNTIL 'infinity'"
+        )
     return None

@@ -23,7 +23,7 @@ SELECT current_setting('server_version_num')::int AS version_number,
              ORDER BY 1) AS public_databases,
        pg_get_userbyid(l.datdba) AS lock_database_owner,
        coalesce(l.datallowconn, false) AS lock_database_open,
-       coalesce(pg_has_role(r.oid, l.datdba, 'MEMBER'), false) AS admin_may_own_lock_database
+       coalesce(pg_has_role(r.oid, l.datdba, 'USAGE'), false) AS admin_may_own_lock_database
 FROM pg_roles r LEFT JOIN pg_database l ON l.datname = %s
 WHERE r.rolname = current_user
 """
