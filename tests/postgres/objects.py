@@ -56,6 +56,10 @@ class Objects(KubeClient):
         encoded = {key: base64.b64encode(value.encode()).decode() for key, value in data.items()}
         self.put(resources.secret(namespace, name), {"metadata": {"name": name, "labels": {**labels}}, "data": encoded})
 
+    def remove_secret(self, name: str, namespace: str = NAMESPACE) -> None:
+        with self._changing() as stored:
+            del stored[resources.secret(namespace, name)]
+
     async def close(self) -> None:
         """Nothing is open."""
 

@@ -270,7 +270,11 @@ class Server:
     def _is_ready(self, pid: int) -> bool:
         # A file left by a killed server holds another pid.
         lines = _pid_file_lines(self.data_directory)
-        return len(lines) > _STATUS_LINE and lines[_PID_LINE] == str(pid) and lines[_STATUS_LINE].strip() == "ready"
+        return (
+            len(lines) > _STATUS_LINE
+            and lines[_PID_LINE] == str(pid)
+            and lines[_STATUS_LINE].strip() in ("ready", "standby")
+        )
 
     def _start_failure(self, what: str, log_start: int) -> ServerError:
         said = self.log_path.read_bytes()[log_start:].decode(errors="replace")
