@@ -40,10 +40,14 @@ async def reconcile(key: Key, world: World) -> float | None:
     await begin(world, key, sdb)
     try:
         return await _bring(key, sdb, world)
+    except Retryable as problem:
+        await report(world, key, sdb, of_problem(problem))  # what was asked for is not handled yet
+        if problem.ready == "Unknown":
+            world.enqueue(Key(DATABASE_SERVERS, "", sdb.spec.server_ref.name))
+        raise
     except Problem as problem:
-        await report(world, key, sdb, of_problem(problem), _handled(sdb))
-        if isinstance(problem, Retryable):
-            raise
+        unknown = Finding("InSync", "Unknown", problem.reason, "not looked at: see Ready")
+        await report(world, key, sdb, [*of_problem(problem), unknown], _handled(sdb))
         return None
 
 
