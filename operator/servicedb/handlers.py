@@ -56,7 +56,8 @@ def _registry(kube: KubeClient, watched: Watched) -> kopf.OperatorRegistry:
     for plural in (DATABASE_SERVERS, SERVICE_DATABASES):
 
         @kopf.on.event(GROUP, VERSION, plural, registry=registry)
-        def noticed(event: kopf.RawEvent, *, plural: str = plural, **_: Any) -> None:
+        async def noticed(event: kopf.RawEvent, *, plural: str = plural, **_: Any) -> None:
+            # async, for all that it awaits nothing: kopf runs plain functions in threads, and the queue has none
             body = event["object"]
             metadata = body["metadata"]
             key = Key(plural, metadata.get("namespace", ""), metadata["name"])

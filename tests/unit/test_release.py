@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from servicedb.api.strings import Percent
 from servicedb.plan.marker import Marker, RoleNote
 from servicedb.plan.observed import Role
-from servicedb.plan.release import Absence, CrdState, LiveObject, another_crd, is_gone, releases
+from servicedb.plan.release import Absence, CrdState, LiveObject, is_gone, releases
 from servicedb.plan.steps import AlterRole, CommentOnRole
 from servicedb.reconcile.release import release_steps
 
@@ -81,19 +81,23 @@ def markers_of(*crds: str) -> dict[str, Marker]:
     return {f"d{number}": replace(MARKER, crd=crd) for number, crd in enumerate(crds)}
 
 
-@pytest.mark.parametrize(
-    ("markers", "crd", "count"),
-    [
-        pytest.param({}, CRD, 0, id="none"),
-        pytest.param(markers_of("crd-1", "crd-1"), CRD, 0, id="all of this CRD"),
-        pytest.param(markers_of("crd-1", "crd-0", "crd-0"), CRD, 2, id="of an earlier one"),
-        pytest.param(markers_of("crd-0"), None, 0, id="no CRD at all"),
-        pytest.param({"d": replace(MARKER, crd="crd-0", cluster="cluster-2")}, CRD, 0, id="another cluster's"),
-        pytest.param({"d": replace(MARKER, crd="crd-0", released="long ago")}, CRD, 0, id="released"),
-    ],
-)
-def test_databases_of_an_earlier_crd_are_counted(markers, crd, count):
-    assert another_crd(markers, cluster="cluster-1", crd=crd) == count
+@pytest.mark.parametrize(("acknowledged", "believed"), [(None, False), ("crd-1", False), ("crd-2", True)])
+def test_what_went_with_an_earlier_crd_is_gone_only_when_somebody_says_so(acknowledged, believed):
+    anew = CrdState("crd-2", established=True, terminating=False)
+    assert MARKER.crd == "crd-1"
+    assert (
+        is_gone(
+            "orders",
+            MARKER,
+            server=SERVER,
+            cluster="cluster-1",
+            crd=anew,
+            namespace_uid="namespace-1",
+            live=None,
+            acknowledged=acknowledged,
+        )
+        is believed
+    )
 
 
 def absences(count: int, *, since: timedelta = CONFIRMATION) -> list[Absence]:

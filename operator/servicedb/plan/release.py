@@ -1,6 +1,6 @@
 """When an object counts as gone, and its database is let go. Nothing here trusts an absence that has another cause."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hashlib import sha256
@@ -49,26 +49,20 @@ def is_gone(
     crd: CrdState | None,
     namespace_uid: str | None,
     live: LiveObject | None,
+    acknowledged: str | None = None,
 ) -> bool:
     """Whether the object that `marker` names is gone. `live` and `namespace_uid` None mean a Status 404 said so.
 
-    `server` is the system identifier of the server that the database stands on.
+    `server` is the system identifier of the server that the database stands on. A marker of an earlier CRD counts only
+    once a person has `acknowledged` the CRD that there is now, by its UID.
     """
     if marker.cluster != cluster or marker.released is not None:
         return False
-    if crd is None or not crd.established or crd.terminating or crd.uid != marker.crd:
+    if crd is None or not crd.established or crd.terminating or crd.uid not in (marker.crd, acknowledged):
         return False
     if namespace_uid != marker.namespace_uid or live is None:
         return True
     return live.server is not None and (live.server, live.database) != (server, database)
-
-
-def another_crd(markers: Mapping[str, Marker], *, cluster: str, crd: CrdState | None) -> int:
-    """How many databases carry the mark of an earlier CRD: it was deleted and made again, and with it every object."""
-    return sum(
-        marker.cluster == cluster and marker.released is None and crd is not None and marker.crd != crd.uid
-        for marker in markers.values()
-    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -88,8 +88,9 @@ def _missing_attributes(facts: ServerFacts) -> list[str]:
     return [name for name, held in (("CREATEROLE", facts.createrole), ("CREATEDB", facts.createdb)) if not held]
 
 
-def findings(facts: ServerFacts, *, plaintext_refused: bool | None) -> Iterator[Finding]:
-    """The conditions of a server that can be used. `plaintext_refused` is None where TLS is not asked for."""
+def findings(facts: ServerFacts, *, plaintext_refused: bool | str | None) -> Iterator[Finding]:
+    """The conditions of a server that can be used. `plaintext_refused` is None where TLS is not asked
+    for, and a sentence where it could not be told."""
     yield Finding("Reachable", "True", "Connected")
     yield Finding("Authorized", "True", "Superuser" if facts.superuser else "CreateRoleAndDatabase")
     match plaintext_refused:
@@ -102,6 +103,8 @@ def findings(facts: ServerFacts, *, plaintext_refused: bool | None) -> Iterator[
                 "PlaintextAccepted",
                 "a login without TLS was accepted; use hostssl instead of host in the server's pg_hba.conf",
             )
+        case str(words):
+            yield Finding("TLSEnforced", "Unknown", "NotTried", f"a login without TLS could not be tried: {words}")
         case None:
             yield Finding(
                 "TLSEnforced", "False", "Disabled", "spec.tls.mode is Disable: credentials' sessions are plain"

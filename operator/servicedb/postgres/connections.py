@@ -5,9 +5,12 @@ ALTER ROLE ... SET, so a hostile search_path never reaches an administrator's st
 """
 
 import contextlib
+import os
 import re
+import ssl
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -81,6 +84,16 @@ class Endpoint:
         return f'server "{self.name}" ({self.host}:{self.port})'
 
 
+def _system_roots() -> str:
+    """The authorities that the system trusts. psycopg's binary wheels look for them where no system keeps them."""
+    paths = ssl.get_default_verify_paths()
+    candidates = (os.environ.get(paths.openssl_cafile_env), paths.openssl_cafile, *_BUNDLES)
+    return next((path for path in candidates if path and Path(path).is_file()), "system")
+
+
+_BUNDLES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem")
+
+
 class WithoutEffect(Exception):
     """A GRANT or REVOKE that PostgreSQL accepted with a warning and did not carry out."""
 
@@ -119,7 +132,7 @@ async def connect(
     }
     if tls.mode != "Disable":
         arguments["ssl_min_protocol_version"] = f"TLSv{tls.min_version}"
-        arguments["sslrootcert"] = tls.ca_file or ("system" if tls.mode == "VerifyFull" else "/nonexistent")
+        arguments["sslrootcert"] = tls.ca_file or (_system_roots() if tls.mode == "VerifyFull" else "/nonexistent")
     if pinned:
         arguments["options"] = _PINNED
     connection = await AsyncConnection.connect(**arguments, autocommit=True, prepare_threshold=None)

@@ -47,6 +47,27 @@ async def try_login(endpoint: Endpoint, account: Account, database: str, login: 
     return LoginTest(Outcome.PROVED)
 
 
+def says_nothing_of_the_password(detail: str) -> bool:
+    """Whether a refusal has another cause than the password, by the server's words: a full server, pg_hba.conf.
+
+    Words that are not known here (of another language, say) are taken for a wrong password only after everything else
+    has been ruled out, too.
+    """
+    return any(words in detail for words in _OTHER_CAUSES)
+
+
+_OTHER_CAUSES = (
+    "too many connections",
+    "too many clients",
+    "remaining connection slots",
+    "pg_hba.conf",
+    "the database system is",
+    "does not exist",
+    "permission denied for database",
+    "is not currently accepting connections",
+)
+
+
 async def admin_can_log_in(endpoint: Endpoint, account: Account, database: str) -> str | None:
     """Why the administrator itself can't log in through `endpoint`; None when it can.
 

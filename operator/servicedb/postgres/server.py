@@ -8,7 +8,7 @@ from psycopg.rows import dict_row
 
 from servicedb.naming import LOCK_DATABASE
 from servicedb.plan.server import ServerFacts
-from servicedb.postgres.connections import Account, Endpoint, Tls, connect, transaction
+from servicedb.postgres.connections import Account, Endpoint, Tls, connect, transaction, words_of
 
 _FACTS = """
 SELECT current_setting('server_version_num')::int AS version_number,
@@ -50,13 +50,17 @@ async def make_lock_database(connection: AsyncConnection[Any], facts: ServerFact
         await connection.execute(sql.SQL("ALTER DATABASE {} WITH ALLOW_CONNECTIONS true").format(name))
 
 
-async def refuses_plaintext(endpoint: Endpoint, account: Account, database: str) -> bool:
-    """Whether a login without TLS is turned down. The password is safe: SCRAM never sends it."""
+async def refuses_plaintext(endpoint: Endpoint, account: Account, database: str) -> bool | str:
+    """Whether a login without TLS is turned down; why it could not be told, where it failed for another reason.
+
+    The password is safe: SCRAM never sends it.
+    """
     plain = Endpoint(endpoint.name, endpoint.host, endpoint.port, Tls("Disable"))
     try:
         connection = await connect(plain, account, database)
-    except psycopg.OperationalError:
-        return True
+    except psycopg.OperationalError as error:
+        words = words_of(error)
+        return True if "pg_hba.conf" in words else words
     await connection.close()
     return False
 

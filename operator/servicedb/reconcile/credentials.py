@@ -22,7 +22,14 @@ from servicedb.plan.secret import ConnectionDetails, secret_data
 from servicedb.plan.steps import ActivateSecret, PrepareSecret, ProveLogin, Step
 from servicedb.plan.wanted import Login, Wanted
 from servicedb.postgres.connections import Account, Endpoint
-from servicedb.postgres.logins import LoginTest, Outcome, admin_can_log_in, obstacle_to_login, try_login
+from servicedb.postgres.logins import (
+    LoginTest,
+    Outcome,
+    admin_can_log_in,
+    obstacle_to_login,
+    says_nothing_of_the_password,
+    try_login,
+)
 from servicedb.postgres.session import Session
 from servicedb.reconcile.world import Looked, Server, World
 
@@ -63,9 +70,14 @@ class Credentials:
                         condition="CredentialsReady",
                     )
         credentials = cls(key, sdb, wanted, server, world, {})
-        found = await asyncio.gather(*(secrets.read(world.kube, credentials._address(w)) for w in wanted.logins))
-        credentials.written = {login.role: there for login, there in zip(wanted.logins, found, strict=True)}
+        await credentials.read_again()
         return credentials
+
+    async def read_again(self) -> None:
+        """Read the Secrets as they are now: under the lock, nobody else writes them."""
+        logins = self.wanted.logins
+        found = await asyncio.gather(*(secrets.read(self.world.kube, self._address(login)) for login in logins))
+        self.written = {login.role: there for login, there in zip(logins, found, strict=True)}
 
     def steps(self, roles: Mapping[str, Role]) -> list[PrepareSecret]:
         """The new passwords that are needed; raises Terminal for a Secret of somebody else's."""
@@ -168,9 +180,11 @@ class Credentials:
                     "old minor releases of PostgreSQL lose the role over DISCARD ALL: upgrade the server",
                     condition="CredentialsReady",
                 )
-        await self._explain_refusal(connection, login, half, test)
+        await self._explain_refusal(connection, login, half, password, test)
 
-    async def _explain_refusal(self, connection: Session, login: Login, half: str, test: LoginTest) -> None:
+    async def _explain_refusal(
+        self, connection: Session, login: Login, half: str, password: SecretStr, test: LoginTest
+    ) -> None:
         """Raise what stands in the way; where nothing does, the password itself is wrong and is to be replaced."""
         endpoint = self._endpoint()
         assert self.server.admin is not None
@@ -184,6 +198,8 @@ class Credentials:
                 ready="Unknown",
             )
         obstacle = await obstacle_to_login(connection, half)
+        if obstacle is None and says_nothing_of_the_password(test.detail):
+            obstacle = test.detail
         if obstacle is not None:
             raise Retryable(
                 "LoginNotTried",
@@ -192,7 +208,10 @@ class Credentials:
                 ready="Unknown",
             )
         if self.states()[login.role].pending is None:
-            self.refused |= {login.role}
+            # Once more, now that all else is known to be in order: a working password is never replaced on a glimpse.
+            again = await try_login(endpoint, Account(half, password), self.wanted.database, login)
+            if again.outcome is not Outcome.PROVED:
+                self.refused |= {login.role}
             return
         raise Retryable(
             "LoginRefused",

@@ -21,6 +21,8 @@ from servicedb.reconcile.report import begin, report
 from servicedb.reconcile.work import Work, carry_out, is_in_sync, recent_scan
 from servicedb.reconcile.world import Server, World
 
+_LOOK_SECONDS = 5.0
+"""How soon a server is looked at again of which a database has heard nothing good."""
 _COUNT_SECONDS = 2.0
 """How soon a server's status counts a new database in."""
 
@@ -40,15 +42,24 @@ async def reconcile(key: Key, world: World) -> float | None:
     await begin(world, key, sdb)
     try:
         return await _bring(key, sdb, world)
-    except Retryable as problem:
-        await report(world, key, sdb, of_problem(problem))  # what was asked for is not handled yet
-        if problem.ready == "Unknown":
-            world.enqueue(Key(DATABASE_SERVERS, "", sdb.spec.server_ref.name))
-        raise
-    except Problem as problem:
+    except Problem as raised:
+        problem = _as_seen_here(raised)
+        if isinstance(problem, Retryable):
+            await report(world, key, sdb, of_problem(problem))  # not handled: what was asked for has not been done
+            server = world.servers.get(sdb.spec.server_ref.name)
+            if problem.ready == "Unknown" and server is not None and server.problem is None:
+                world.enqueue_after(server.key, _LOOK_SECONDS)
+            raise problem from raised
         unknown = Finding("InSync", "Unknown", problem.reason, "not looked at: see Ready")
         await report(world, key, sdb, [*of_problem(problem), unknown], _handled(sdb))
         return None
+
+
+def _as_seen_here(problem: Problem) -> Problem:
+    """That the server's admin can't log in is the DatabaseServer's to say; here it is waited for."""
+    if problem.condition != "Reachable":
+        return problem
+    return Retryable(problem.reason, problem.message, condition="DatabaseReady", ready="Unknown")
 
 
 async def _bring(key: Key, sdb: ServiceDatabase, world: World) -> float | None:

@@ -67,6 +67,9 @@ class Watched:
             except (Problem, ApiError) as error:
                 _log.warning("objects could not be listed: %s", error)
                 pause = min(5.0, self._world.settings.resync)
+            except Exception:  # noqa: BLE001 - without this task nothing is ever looked at again
+                _log.exception("objects could not be listed")
+                pause = min(5.0, self._world.settings.resync)
             await asyncio.sleep(pause)
 
     async def keep_checking(self) -> None:
@@ -93,7 +96,8 @@ class Watched:
                 async for body in self._world.kube.list(resources.collection(plural)):
                     key = Key(plural, body["metadata"].get("namespace", ""), body["metadata"]["name"])
                     there.add(key)
-                    self._note(key, body)
+                    if self._note(key, body) and spread:
+                        self._world.enqueue(key)  # the watch has not told of it yet: it need not wait for its turn
                     self._owe(key, int(body["metadata"]["resourceVersion"]))
             except ApiError as error:
                 if error.status != 404:

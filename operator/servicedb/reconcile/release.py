@@ -6,8 +6,9 @@ from datetime import datetime, timedelta
 
 from servicedb.api.common import ACKNOWLEDGE, Unreadable
 from servicedb.api.service_database import ServiceDatabase
+from servicedb.errors import Busy, Problem
 from servicedb.kube import secrets
-from servicedb.kube.client import Json
+from servicedb.kube.client import ApiError, Json
 from servicedb.kube.resources import SERVICE_DATABASES, Key
 from servicedb.naming import RoleNames
 from servicedb.plan.conditions import Finding
@@ -24,37 +25,78 @@ _log = logging.getLogger(__name__)
 
 
 async def release_what_is_gone(server: Server, world: World) -> Finding | None:
-    """Release what has been gone at two scans. Returns how Ready reads when too many are gone at once, else None."""
-    now = world.now()
-    absent = {}
-    for database, marker in list(server.markers.items()):  # others add to them while this waits for an answer
-        if marker.released is not None and marker.cluster == world.cluster_uid:
-            await _delete_secrets(server, world, database, marker)
-        elif await _gone(server, world, database, marker):
-            absent[database] = server.absent.get(database, now)
+    """Release what has been gone at two scans. Returns how Ready reads when something keeps that from being done.
+
+    What goes wrong with one database is no reason to stop using the server for the others.
+    """
+    now, failures = world.now(), []
+    absent: dict[str, datetime] = {}
+    for database, marker in list(server.markers.items()):
+        try:
+            if marker.released is not None and marker.cluster == world.cluster_uid:
+                await _delete_secrets(server, world, database, marker)
+            elif await _gone(server, world, database, marker):
+                absent[database] = server.absent.get(database, now)
+        except Busy as problem:
+            _log.info("not released now: %s: %s", database, problem)
+        except (Problem, ApiError) as problem:
+            failures.append(f"{database}: {problem}")
     server.absent = absent
-    total = sum(marker.cluster == world.cluster_uid for marker in server.markers.values())
-    found = [Absence(database, server.markers[database], since) for database, since in absent.items()]
     decision = releases(
-        found,
-        total=total,
+        [Absence(database, server.markers[database], since) for database, since in absent.items()],
+        total=sum(marker.cluster == world.cluster_uid for marker in server.markers.values()),
         max_releases=server.resource.spec.deletion_guard.max_releases,
         acknowledged=server.resource.metadata.annotations.get(ACKNOWLEDGE),
         now=now,
         confirmation=timedelta(seconds=world.settings.resync * 0.5),
     )
     for absence in decision.due:
-        await _release(server, world, absence, now)
-    if not decision.held:
-        return None
-    names = ", ".join(sorted(absence.database for absence in decision.held)[:5])
+        try:
+            await _release(server, world, absence, now)
+        except Busy as problem:
+            _log.info("not released now: %s: %s", absence.database, problem)
+        except (Problem, ApiError) as problem:
+            failures.append(f"{absence.database}: {problem}")
+    for failure in failures:
+        _log.warning("not released: %s", failure)
+    if decision.held:
+        return _held([absence.database for absence in decision.held], decision.token, "are gone at once")
+    earlier = await _of_an_earlier_crd(server, world)
+    if earlier:
+        crd = await world.crd()
+        return _held(
+            earlier, crd.uid if crd is not None else "", "were there before the CRD was made anew, and are not"
+        )
+    if failures:
+        return Finding(
+            "Ready", "True", "ReleaseFailed", f"databases whose object is gone: {'; '.join(failures)[:1000]}"
+        )
+    return None
+
+
+def _held(databases: list[str], token: str, what: str) -> Finding:
+    names = ", ".join(sorted(databases)[:5]) + (", ..." if len(databases) > 5 else "")
     return Finding(
         "Ready",
         "True",
         "ReleasesHeld",
-        f"{len(decision.held)} ServiceDatabases are gone at once ({names}...), more than spec.deletionGuard allows: "
-        f'nothing is released until they are back, or you annotate this server with {ACKNOWLEDGE}="{decision.token}"',
+        f"{len(databases)} ServiceDatabases {what} ({names}): nothing of them is released until they are back, "
+        f'or you annotate this server with {ACKNOWLEDGE}="{token}"',
     )
+
+
+async def _of_an_earlier_crd(server: Server, world: World) -> list[str]:
+    """Databases whose object went with an earlier CRD and has not come back: one cannot tell a deletion from that."""
+    crd = await world.crd()
+    return [
+        database
+        for database, marker in server.markers.items()
+        if marker.cluster == world.cluster_uid
+        and marker.released is None
+        and crd is not None
+        and marker.crd != crd.uid
+        and Key(SERVICE_DATABASES, marker.namespace, marker.name) not in world.databases
+    ]
 
 
 async def _gone(server: Server, world: World, database: str, marker: Marker) -> bool:
@@ -77,6 +119,7 @@ async def _gone(server: Server, world: World, database: str, marker: Marker) -> 
         server=server.system_identifier or "",
         cluster=world.cluster_uid,
         crd=await world.crd(fresh=True),
+        acknowledged=server.resource.metadata.annotations.get(ACKNOWLEDGE),
         namespace_uid=namespace.uid if namespace is not None else None,
         live=live,
     )

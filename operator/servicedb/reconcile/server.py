@@ -97,7 +97,7 @@ async def _bring(server: Server, world: World) -> tuple[list[Finding], ServerFac
     await _keep_admin(server, endpoint, account)
     server.system_identifier = facts.system_identifier
     await scan(server)
-    plaintext_refused = None
+    plaintext_refused: bool | str | None = None
     if resource.spec.tls.mode != "Disable":
         plaintext_refused = await refuses_plaintext(endpoint, account, resource.spec.admin_database)
     found = list(findings(facts, plaintext_refused=plaintext_refused))

@@ -105,6 +105,7 @@ async def carry_out(work: Work) -> tuple[ServerScan, list[Step]]:
     wanted, world = work.wanted, work.world
     done: list[Step] = []
     async with work.admin.locked(wanted.database) as connection:
+        await work.credentials.read_again()
         seen = await _observe(work, connection)
         await _check_before(work, connection, seen)
         execute = Executor(seen.admin, seen.admin_superuser, world.step)
@@ -177,6 +178,7 @@ async def _observe(work: Work, connection: Session) -> ServerScan:
     """The shared catalogues as far as they are this database's. Raises when they are not (any more): whatever is
     planned from what this gives may be done."""
     seen = await _scan(work, connection)
+    work.server.must_be(seen.system_identifier, work.world)
     claim(work.wanted, seen, server=work.server.name)
     return seen
 

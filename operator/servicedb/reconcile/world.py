@@ -49,6 +49,22 @@ class Server:
     markers: dict[str, Marker] = field(default_factory=dict)
     absent: dict[str, datetime] = field(default_factory=dict)
 
+    @property
+    def key(self) -> Key:
+        return Key(resources.DATABASE_SERVERS, "", self.name)
+
+    def must_be(self, system_identifier: str, world: "World") -> None:
+        """Raise when a session turns out to be with another server than the one that was looked at last."""
+        if system_identifier != self.system_identifier:
+            world.enqueue(self.key)
+            raise Retryable(
+                "ServerChanged",
+                f'DatabaseServer "{self.name}" answers with the system identifier {system_identifier}, not with '
+                f"{self.system_identifier}; nothing is done before it has been looked at",
+                condition="DatabaseReady",
+                ready="Unknown",
+            )
+
 
 @dataclass(frozen=True, slots=True)
 class Namespace:
