@@ -104,6 +104,11 @@ class Credentials:
         """Whether some Secret says something else than it should, its password apart."""
         return any(self._data(login) is None or not self._up_to_date(login) for login in self.wanted.logins)
 
+    def forget_proofs(self) -> None:
+        """Have every login tried again."""
+        for login in self.wanted.logins:
+            self.world.logins.pop((self.key, login.role), None)
+
     async def prepare(self, roles: Mapping[str, Role]) -> list[Step]:
         """Write a pending password wherever one is needed."""
         steps = self.steps(roles)

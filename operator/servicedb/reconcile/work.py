@@ -16,7 +16,7 @@ from servicedb.plan.marker import Marker
 from servicedb.plan.memberships import membership_steps, wanted_memberships
 from servicedb.plan.observed import ServerScan
 from servicedb.plan.roles import leaving, role_steps
-from servicedb.plan.steps import ChangeSetting, CreateDatabase, DatabaseStep, InsideStep, RoleStep, Step
+from servicedb.plan.steps import ChangeSetting, CreateDatabase, CreateRole, DatabaseStep, InsideStep, RoleStep, Step
 from servicedb.plan.wanted import Wanted
 from servicedb.postgres.apply import Executor, try_settings
 from servicedb.postgres.catalog import available_extensions, scan_database, scan_inside
@@ -198,6 +198,8 @@ async def _scan(work: Work, connection: Session) -> ServerScan:
 async def _change_server(work: Work, connection: Session, seen: ServerScan, execute: Executor) -> list[Step]:
     wanted = work.wanted
     roles = _role_steps(work, seen)
+    if wanted.database not in seen.databases or any(isinstance(step, CreateRole) for step in roles):
+        work.credentials.forget_proofs()  # a login that is made anew has no password, whatever its Secret says
     if roles:
         await execute.roles(connection, roles, work.credentials.pending_passwords())
     steps: list[Step] = list(database_steps(wanted, seen))
