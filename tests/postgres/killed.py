@@ -13,8 +13,7 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 
-from psycopg import AsyncConnection
-from psycopg.pq import TransactionStatus
+from psycopg import AsyncConnection, sql
 from servicedb.kube.client import Json
 from servicedb.plan.steps import DatabaseStep, InsideStep, RoleStep, Step
 
@@ -78,9 +77,9 @@ class _Death:
     def after_request(self) -> None:
         self._done = self._announced
 
-    def after_statement(self, connection: AsyncConnection[Any]) -> None:
+    def after_statement(self, statement: str) -> None:
         together = issubclass(self._kind, RoleStep | DatabaseStep | InsideStep)
-        if not self._announced or (together and connection.pgconn.transaction_status != TransactionStatus.INTRANS):
+        if not self._announced or (together and statement.startswith("SELECT")):
             return
         if self._moment is Moment.UNCOMMITTED:
             _die()
@@ -102,13 +101,19 @@ class _Listened(Objects):
 def _listen_to_statements(death: _Death) -> None:
     execute = AsyncConnection.execute
 
-    async def listened(connection: AsyncConnection[Any], *arguments: Any, **options: Any) -> Any:
+    async def listened(connection: AsyncConnection[Any], statement: Any, *arguments: Any, **options: Any) -> Any:
         death.before_anything()
-        cursor = await execute(connection, *arguments, **options)
-        death.after_statement(connection)
+        cursor = await execute(connection, statement, *arguments, **options)
+        death.after_statement(_text(statement, connection))
         return cursor
 
     AsyncConnection.execute = listened  # type: ignore[method-assign,assignment]
+
+
+def _text(statement: Any, connection: AsyncConnection[Any]) -> str:
+    if isinstance(statement, sql.Composable):
+        return statement.as_string(connection)
+    return statement.decode() if isinstance(statement, bytes) else str(statement)
 
 
 def _die() -> None:
