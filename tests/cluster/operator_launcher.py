@@ -72,7 +72,7 @@ def main() -> None:
     cli.run_operator = functools.partial(run, on_step=points.pass_step)  # type: ignore[attr-defined]
     database.report = points.reporting  # type: ignore[attr-defined]
     if uid := os.environ.get("SERVICEDB_TEST_CLUSTER_UID"):
-        operator_run.cluster_uid = functools.partial(_uid, uid)
+        operator_run.cluster_uid = functools.partial(_uid, uid)  # type: ignore[attr-defined]
     cli.main()
 
 

@@ -176,7 +176,8 @@ class OperatorProcess:
         return [
             json.dumps(entry)
             for entry in self.entries()
-            if "exc_info" in entry or "Traceback" in str(entry) or entry["level"] in ("RAW", "ERROR", "CRITICAL")
+            if ("exc_info" in entry or "Traceback" in str(entry) or entry["level"] in ("RAW", "ERROR", "CRITICAL"))
+            and not _is_tried_again(entry)
         ]
 
     def said(self, words: str) -> bool:
@@ -193,6 +194,11 @@ class OperatorProcess:
         new = self._points_file.with_suffix(".new")
         new.write_text(json.dumps([asdict(point) for point in self.points]))
         new.rename(self._points_file)
+
+
+def _is_tried_again(entry: Mapping[str, Any]) -> bool:
+    """kopf's word that the API server is away: it waits for it."""
+    return str(entry.get("logger")).startswith("kopf.") and "failed; will retry:" in str(entry["message"])
 
 
 def steps_done(entries: Sequence[Mapping[str, Any]], of: str) -> set[str]:

@@ -38,7 +38,7 @@ class Proxy:
 
     @property
     def url(self) -> str:
-        return f"https://127.0.0.1:{self.listener.getsockname()[1]}"
+        return f"https://localhost:{self.listener.getsockname()[1]}"
 
     def cut(self) -> int:
         """Reset every connection there is; how many there were."""

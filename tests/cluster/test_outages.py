@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,17 @@ def tenant(objects: Objects, server: Server, operator: OperatorProcess) -> Itera
         yield tenant
 
 
+@contextmanager
+def without(operator: OperatorProcess) -> Iterator[None]:
+    """While another one is at work."""
+    operator.stop()
+    try:
+        yield
+    finally:
+        operator.start()
+        operator.wait_serving()
+
+
 def create(tenant: Tenant, name: str) -> None:
     """A ServiceDatabase with the logins of ROLES."""
     changes = {path: {"secretName": value["secretName"].format(name)} for path, value in LOGINS.items()}
@@ -52,7 +64,7 @@ def assert_whole(tenant: Tenant, server: Server, name: str) -> None:
     assert open_unmarked_databases(server) == set()
     worked = {secret: tenant.works_as(secret) for secret in (f"{name}-app", f"{name}-m", f"{name}-r")}
     assert worked == {f"{name}-app": f"{name}__rw", f"{name}-m": f"{name}__owner", f"{name}-r": f"{name}__ro"}
-    assert not [key for one in tenant.secrets().values() for key in one if key.startswith("pending")]
+    assert not [key for one in worked for key in tenant.secret(one) or {} if key.startswith("pending")]
 
 
 def test_a_server_that_is_killed_and_comes_back(
@@ -82,10 +94,10 @@ def test_a_server_that_is_killed_while_a_database_is_made(
     tmp_path: Path,
     operator: OperatorProcess,
 ) -> None:
-    operator.stop()
     server = private_server(18)
     nowhere = Point("servicedatabases/none/none", "")
     with (
+        without(operator),
         Tenant.on(objects, server) as tenant,
         OperatorProcess.running(cluster.kubeconfig, tmp_path, points=[nowhere]) as armed,
     ):
@@ -98,8 +110,6 @@ def test_a_server_that_is_killed_while_a_database_is_made(
         wait_for("word of it", lambda: (condition(tenant.get("orders")) or {}).get("status") != "True")
         server.start()
         assert_whole(tenant, server, "orders")
-    operator.start()
-    operator.wait_serving()
 
 
 def test_the_api_server_gone_for_half_a_minute(tenant: Tenant, server: Server, cluster: Cluster) -> None:
@@ -135,9 +145,8 @@ def _public_connects(server: Server, database: str) -> bool:
 def test_a_watch_that_is_cut_goes_on(
     tenant: Tenant, server: Server, cluster: Cluster, tmp_path: Path, operator: OperatorProcess
 ) -> None:
-    operator.stop()
     kubeconfig = yaml.safe_load(cluster.kubeconfig.read_text())
-    with Proxy.to(kubeconfig["clusters"][0]["cluster"]["server"]) as proxy:
+    with without(operator), Proxy.to(kubeconfig["clusters"][0]["cluster"]["server"]) as proxy:
         kubeconfig["clusters"][0]["cluster"]["server"] = proxy.url
         through_proxy = tmp_path / "kubeconfig"
         through_proxy.write_text(yaml.safe_dump(kubeconfig))
@@ -148,8 +157,6 @@ def test_a_watch_that_is_cut_goes_on(
                 assert proxy.cut() > 0
                 create(tenant, f"cut{number}")
                 assert_whole(tenant, server, f"cut{number}")
-    operator.start()
-    operator.wait_serving()
 
 
 def test_two_operators_of_one_cluster_do_no_harm(
@@ -171,15 +178,15 @@ def test_the_operator_of_another_cluster_is_told_whose_it_is(
     create(tenant, "ours")
     tenant.wait_ready("ours")
     before, secrets = everything_about_roles(server), tenant.secrets()
-    operator.stop()
     nowhere = Point("servicedatabases/none/none", "")
     other = {"SERVICEDB_TEST_CLUSTER_UID": "00000000-another-cluster"}
-    with OperatorProcess.running(cluster.kubeconfig, tmp_path, points=[nowhere], environment=other):
+    with (
+        without(operator),
+        OperatorProcess.running(cluster.kubeconfig, tmp_path, points=[nowhere], environment=other),
+    ):
         message = tenant.wait_reason("ours", "Conflict")["message"]
     assert f"belongs to ServiceDatabase {tenant.name}/ours" in message
     assert everything_about_roles(server) == before
     assert tenant.secrets() == secrets
-    operator.start()
-    operator.wait_serving()
     tenant.annotate("ours", "reconcile-at", "again")
     assert_whole(tenant, server, "ours")
