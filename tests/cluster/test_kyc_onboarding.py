@@ -59,7 +59,9 @@ class Kyc:
 
 @pytest.fixture(scope="module")
 def kyc(cluster: Cluster, api: ApiServer) -> Iterator[Kyc]:
-    remove_example(cluster)  # of a run that was broken off
+    # What a run that was broken off has left: first its operator, which would see the rest go.
+    cluster.kubectl("delete", "deployment", "servicedb", f"--namespace={SYSTEM}", "--ignore-not-found", IN_TIME)
+    remove_example(cluster)
     server = fresh_server(cluster)
     try:
         install(cluster, server)
