@@ -51,7 +51,7 @@ def show(cluster: Cluster) -> None:
     print(cluster.kubectl("get", "dbserver,sdb", "-A"))
     print("A login from a pod, with the Secret's own uri:")
     print('$ psql "$(cat /secrets/onboarding-app/uri)"')
-    asked = "SELECT session_user, current_user, current_database()"
+    asked = "SELECT session_user, current_user, version()"
     print(f"  {asked}\n  {installation.psql(cluster, 'onboarding-app', asked)}\n")
     for what, replace in (
         ("A neighbour's data, with the same login", ("/onboarding?", "/risk_service?")),

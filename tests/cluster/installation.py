@@ -16,6 +16,8 @@ MANIFESTS = ROOT / "manifests"
 EXAMPLE = MANIFESTS / "examples" / "kyc-onboarding"
 SYSTEM, TENANT = "servicedb-system", "kyc-onboarding"
 CLIENT = "psql"
+# The root is read-only: there is no place for a history.
+CLIENT_ENVIRONMENT = {"PGCONNECT_TIMEOUT": "10", "HOME": "/tmp", "PSQL_HISTORY": "/dev/null"}
 KINDS = "databaseservers,servicedatabases"
 SETTLES_WITHIN = timedelta(minutes=3)
 CRDS = ("crd/databaseservers.servicedb.io", "crd/servicedatabases.servicedb.io")
@@ -100,7 +102,7 @@ def client_pod(cluster: Cluster) -> None:
         "image": images.POSTGRES,
         "imagePullPolicy": "IfNotPresent",
         "command": ["sleep", "infinity"],
-        "env": [{"name": "PGCONNECT_TIMEOUT", "value": "10"}, {"name": "HOME", "value": "/tmp"}],
+        "env": [{"name": name, "value": value} for name, value in CLIENT_ENVIRONMENT.items()],
         "volumeMounts": mounts,
         "securityContext": {
             "allowPrivilegeEscalation": False,
