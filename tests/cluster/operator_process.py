@@ -15,6 +15,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal, Self
 
+import psutil
+
 from tests.cluster.objects import wait_for
 
 ROOT: Final = Path(__file__).parents[2]
@@ -22,6 +24,7 @@ RESYNC: Final = 3
 _STOPS_WITHIN: Final = 40.0
 _DIES_WITHIN: Final = 30.0
 _SHOWN_LINES: Final = 30
+_NOT_ITS_OWN: Final = ("PG", "SERVICEDB_", "PYTHONDONTWRITEBYTECODE")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +64,7 @@ class OperatorProcess:
             yield operator
             if operator.is_running:
                 operator.stop()
-            assert operator.faults() == []
+            assert "\n".join(operator.faults()) == ""
         finally:
             operator.end()
 
@@ -85,7 +88,8 @@ class OperatorProcess:
         # An address of its own instead of a port: between asking for a free one and its use, anybody may take it.
         self._address = f"127.{random.randrange(1, 255)}.{random.randrange(256)}.{random.randrange(1, 255)}"
         environment = {
-            **{name: value for name, value in os.environ.items() if not name.startswith(("PG", "SERVICEDB_"))},
+            **{name: value for name, value in os.environ.items() if not name.startswith(_NOT_ITS_OWN)},
+            "PYTHONPYCACHEPREFIX": str(self.folder.parent / "bytecode"),  # or each start compiles for two seconds
             "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "operator"))),
             "SERVICEDB_RESYNC": str(self.resync),
             "SERVICEDB_HTTP_HOST": self._address,
@@ -116,14 +120,22 @@ class OperatorProcess:
         return (self.folder / point.mark).exists()
 
     def wait_hit(self, point: Point) -> None:
-        wait_for(f"the operator at {point}", lambda: self.was_hit(point), told=self.last_lines)
+        """Wait until it has been hit; with SIGSTOP, until it stands still: a SIGCONT before that would be lost."""
+        process = psutil.Process(self.pid)
+        stands = psutil.STATUS_STOPPED
+
+        def hit() -> bool:
+            return self.was_hit(point) and (point.signal != "SIGSTOP" or process.status() == stands)
+
+        wait_for(f"the operator at {point}", hit, told=self.last_lines)
 
     def stop(self) -> None:
         """End it as Kubernetes does, by SIGTERM; it has to end in good order."""
         assert self._process is not None
         self._process.send_signal(signal.SIGTERM)
         self._process.send_signal(signal.SIGCONT)
-        assert self._process.wait(_STOPS_WITHIN) == 0, self.last_lines()
+        status = self._process.wait(_STOPS_WITHIN)
+        assert status == 0, f"status {status}\n{self.last_lines()}"
 
     def kill(self) -> None:
         assert self._process is not None
@@ -172,13 +184,8 @@ class OperatorProcess:
         return [_entry(line) for line in self.log().splitlines() if line.strip()]
 
     def faults(self) -> list[str]:
-        """What no failure of the world outside excuses: a traceback, an error, a line that is no JSON."""
-        return [
-            json.dumps(entry)
-            for entry in self.entries()
-            if ("exc_info" in entry or "Traceback" in str(entry) or entry["level"] in ("RAW", "ERROR", "CRITICAL"))
-            and not _is_tried_again(entry)
-        ]
+        """What nothing in the world outside excuses: a traceback, an error, a line that is no JSON."""
+        return [json.dumps(entry) for entry in self.entries() if _is_fault(entry)]
 
     def said(self, words: str) -> bool:
         return any(words in str(entry.get("message")) for entry in self.entries())
@@ -196,11 +203,6 @@ class OperatorProcess:
         new.rename(self._points_file)
 
 
-def _is_tried_again(entry: Mapping[str, Any]) -> bool:
-    """kopf's word that the API server is away: it waits for it."""
-    return str(entry.get("logger")).startswith("kopf.") and "failed; will retry:" in str(entry["message"])
-
-
 def steps_done(entries: Sequence[Mapping[str, Any]], of: str) -> set[str]:
     """The classes of the steps that the work on the object `of` took, by the log."""
     return {
@@ -216,3 +218,11 @@ def _entry(line: str) -> dict[str, Any]:
     except ValueError:
         value = None
     return value if isinstance(value, dict) and "level" in value else {"level": "RAW", "message": line}
+
+
+def _is_fault(entry: Mapping[str, Any]) -> bool:
+    if "exc_info" in entry or "Traceback" in str(entry):
+        return True
+    # What kopf calls an error is that the API server is away, and that it goes on trying.
+    is_kopfs_patience = str(entry.get("logger")).startswith("kopf.") and "; will retry: " in str(entry.get("message"))
+    return entry["level"] in ("RAW", "ERROR", "CRITICAL") and not is_kopfs_patience

@@ -156,25 +156,43 @@ class Tenant:
             told=lambda: shown(self.get_server(name)),
         )
 
-    def wait_reason(self, name: str, reason: str, *, status: str = "False", within: float = 60.0) -> dict[str, Any]:
-        """Wait until Ready has `reason` for the present generation; gives that condition."""
-        wait_for(
-            f"{name} {reason}",
-            lambda: _has(self.get(name), status=status, reason=reason),
-            within=within,
-            told=lambda: shown(self.get(name)),
-        )
+    def wait_reason(
+        self,
+        name: str,
+        reason: str,
+        *,
+        status: str = "False",
+        beside: str | None = None,
+        says: str = "",
+        within: float = 60.0,
+    ) -> dict[str, Any]:
+        """Wait until Ready has `reason` for the present generation and `says` in its message; gives Ready.
+
+        `beside` names a condition that has to say the same: Stalled where only a person can go on, else Reconciling.
+        """
+
+        def so() -> bool:
+            return _is_so(self.get(name), status, reason, says, beside)
+
+        wait_for(f"{name} {reason}: {says}", so, within=within, told=lambda: shown(self.get(name)))
         return condition(self.get(name)) or {}
 
     def wait_server_reason(
-        self, reason: str, *, status: str = "False", name: str | None = None, within: float = 60.0
+        self,
+        reason: str,
+        *,
+        status: str = "False",
+        beside: str | None = None,
+        says: str = "",
+        name: str | None = None,
+        within: float = 60.0,
     ) -> dict[str, Any]:
-        wait_for(
-            f"the server {reason}",
-            lambda: _has(self.get_server(name), status=status, reason=reason),
-            within=within,
-            told=lambda: shown(self.get_server(name)),
-        )
+        """As `wait_reason`, for a DatabaseServer."""
+
+        def so() -> bool:
+            return _is_so(self.get_server(name), status, reason, says, beside)
+
+        wait_for(f"the server {reason}: {says}", so, within=within, told=lambda: shown(self.get_server(name)))
         return condition(self.get_server(name)) or {}
 
     def secret(self, name: str) -> dict[str, str] | None:
@@ -207,6 +225,15 @@ def _has(manifest: Manifest | None, *, status: str, reason: str) -> bool:
         and found is not None
         and (found["status"], found["reason"]) == (status, reason)
         and found["observedGeneration"] == manifest["metadata"]["generation"]
+    )
+
+
+def _is_so(manifest: Manifest | None, status: str, reason: str, says: str, beside: str | None) -> bool:
+    other = condition(manifest, beside) if beside is not None else None
+    return (
+        _has(manifest, status=status, reason=reason)
+        and says in (condition(manifest) or {})["message"]
+        and (beside is None or (other is not None and (other["status"], other["reason"]) == ("True", reason)))
     )
 
 
