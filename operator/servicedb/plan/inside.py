@@ -54,8 +54,8 @@ def default_privileges(wanted: Wanted) -> dict[str, frozenset[Privilege]]:
 def inside_steps(wanted: Wanted, seen: InsideScan, *, admin: str, admin_superuser: bool) -> Iterator[InsideStep]:
     """Yield what leads from `seen` to `wanted`. Raises Terminal for an extension that can't be had.
 
-    The steps before that are to be carried out all the same: once a tenant may be there, an extension comes last, and
-    before, schema public is handed over last, since an extension may go there only as long as nobody else can.
+    The steps before that are to be carried out all the same: extensions come last, so that one that can't be had holds
+    up nothing else; but where one is to go into public, that is handed over after it.
     """
     for object_type, goal in default_privileges(wanted).items():  # first: schemas made below are born with them
         there = seen.default_privileges[object_type]
@@ -69,11 +69,12 @@ def inside_steps(wanted: Wanted, seen: InsideScan, *, admin: str, admin_superuse
         for name in dict.fromkeys(("public", *wanted.schemas))
         for step in _schema_steps(wanted, name, seen.schemas.get(name))
     ]
-    if not _at_birth(seen):
+    held_back = _at_birth(seen) and any(extension.schema == "public" for extension in wanted.extensions)
+    if not held_back:
         yield from schemas
     for extension in wanted.extensions:
         yield from _extension(wanted, extension, seen, admin_superuser=admin_superuser)
-    if _at_birth(seen):
+    if held_back:
         yield from schemas
 
 
@@ -148,9 +149,13 @@ def _extension(
 
 
 def check_extensions(wanted: Wanted, available: Mapping[str, AvailableExtension], *, admin_superuser: bool) -> None:
-    """Raise Terminal for the first extension that could not be had in a database made now."""
+    """Raise Terminal for the first extension that could not be had in a database made now, whoever installed it.
+
+    One that a DBA has to install keeps no database from being made: it is to be installed there.
+    """
     for extension in wanted.extensions:
-        _checked_version(wanted, extension, available, admin_superuser=admin_superuser)
+        by_anybody = admin_superuser or extension.schema != "public"
+        _checked_version(wanted, extension, available, admin_superuser=by_anybody)
 
 
 def _checked_version(

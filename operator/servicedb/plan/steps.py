@@ -205,9 +205,9 @@ CREATION: tuple[type[Step], ...] = (
     GrantByDefault,
     CreateSchema,
     GrantOnSchema,
-    CreateExtension,
     ChangeSchemaOwner,
     RevokeOnSchema,
+    CreateExtension,
     ProveLogin,
     ActivateSecret,
 )
