@@ -109,7 +109,7 @@ class Watched:
                 self._drop(key)
                 self._world.enqueue(key)
         for key in reversed(due):
-            if spread:
+            if spread and key.plural == SERVICE_DATABASES:  # by the scan that its server is about to take
                 self._world.enqueue_after(key, random.uniform(0, spread))  # noqa: S311 - only spreads load
             else:
                 self._world.enqueue(key)
