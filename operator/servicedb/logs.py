@@ -20,6 +20,7 @@ def set_up(level: str) -> None:
         )
     )
     handler.addFilter(_with_context)
+    handler.addFilter(_patience_is_no_error)
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     logging.getLogger("kopf").setLevel(logging.WARNING)
     logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
@@ -30,4 +31,12 @@ def _with_context(record: logging.LogRecord) -> bool:
         value = variable.get()
         if value is not None and not hasattr(record, name):
             setattr(record, name, value)
+    return True
+
+
+def _patience_is_no_error(record: logging.LogRecord) -> bool:
+    """kopf calls an API server that is away, or a CRD that is being made anew, an error; it tries again, and so it is a
+    warning here: nobody has to be woken up for it."""
+    if record.name.startswith("kopf.") and "; will retry: " in record.getMessage():
+        record.levelno, record.levelname = logging.WARNING, "WARNING"
     return True

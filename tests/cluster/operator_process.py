@@ -223,6 +223,4 @@ def _entry(line: str) -> dict[str, Any]:
 def _is_fault(entry: Mapping[str, Any]) -> bool:
     if "exc_info" in entry or "Traceback" in str(entry):
         return True
-    # What kopf calls an error is that the API server is away, and that it goes on trying.
-    is_kopfs_patience = str(entry.get("logger")).startswith("kopf.") and "; will retry: " in str(entry.get("message"))
-    return entry["level"] in ("RAW", "ERROR", "CRITICAL") and not is_kopfs_patience
+    return entry["level"] in ("RAW", "ERROR", "CRITICAL")
