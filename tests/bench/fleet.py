@@ -7,7 +7,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,17 +38,40 @@ class Fleet:
 
     cluster: Cluster
     server: Server
+    resync: int
     process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start the operator; what it logs stands in build/bench-operator.log."""
+        environment = {
+            **os.environ,
+            "SERVICEDB_RESYNC": str(self.resync),
+            "SERVICEDB_HTTP_HOST": "127.0.0.1",
+            "SERVICEDB_HTTP_PORT": "18099",
+        }
+        command = [sys.executable, "-m", "servicedb", "run", "--kubeconfig", str(self.cluster.kubeconfig)]
+        with (ROOT / "build" / "bench-operator.log").open("wb") as log:
+            self.process = subprocess.Popen(command, env=environment, stderr=log)
+
+    def stop(self) -> None:
+        if self.process is not None:
+            self.process.terminate()
+            self.process.wait()
 
     def apply(self, *objects: dict[str, Any]) -> None:
         listed = json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
         self.cluster.kubectl("apply", "--server-side", "-f", "-", text=listed)
 
     def wait_ready(self, count: int) -> None:
-        """Wait until `count` ServiceDatabases are Ready for their present generation.
+        """Wait until `count` ServiceDatabases are Ready for their present generation."""
+        self._wait(count, _is_ready)
 
-        By one watch: asking again and again would take from the operator what it is measured by.
-        """
+    def wait_observed(self, count: int) -> None:
+        """Wait until the operator has said of `count` ServiceDatabases that it has seen them."""
+        self._wait(count, _is_observed)
+
+    def _wait(self, count: int, is_so: Callable[[dict[str, Any]], bool]) -> None:
+        """By one watch: asking again and again would take from the operator what it is measured by."""
         api = client.CustomObjectsApi(config.new_client_from_config(str(self.cluster.kubeconfig)))
         changes = watch.Watch().stream(
             api.list_namespaced_custom_object,
@@ -58,15 +81,15 @@ class Fleet:
             "servicedatabases",
             timeout_seconds=_DEADLINE,
         )
-        ready: set[str] = set()
+        found: set[str] = set()
         for change in changes:
-            if _is_ready(change["object"]):
-                ready.add(change["object"]["metadata"]["name"])
-            if len(ready) >= count:
+            if is_so(change["object"]):
+                found.add(change["object"]["metadata"]["name"])
+            if len(found) >= count:
                 return
             if self.process is not None and self.process.poll() is not None:
                 raise RuntimeError(f"the operator ended with status {self.process.returncode}")
-        raise TimeoutError(f"{len(ready)} of {count} ServiceDatabases were ready after {_DEADLINE} s")
+        raise TimeoutError(f"{len(found)} of {count} ServiceDatabases were as awaited after {_DEADLINE} s")
 
     def usage(self) -> Usage:
         assert self.process is not None
@@ -82,6 +105,10 @@ def _is_ready(body: dict[str, Any]) -> bool:
         and condition["observedGeneration"] == body["metadata"]["generation"]
         for condition in (body.get("status") or {}).get("conditions") or ()
     )
+
+
+def _is_observed(body: dict[str, Any]) -> bool:
+    return bool((body.get("status") or {}).get("observedGeneration") == body["metadata"]["generation"])
 
 
 def manifest(number: int) -> dict[str, Any]:
@@ -119,15 +146,15 @@ def database_server(server: Server) -> dict[str, Any]:
 
 
 @contextmanager
-def fleet(*, resync: int, log_statements: bool = False) -> Iterator[Fleet]:
-    """A cluster, a server and a running operator; all but the cluster is removed at the end."""
+def fleet(*, resync: int, log_statements: bool = False, started: bool = True) -> Iterator[Fleet]:
+    """A cluster, a server and an operator, running where `started`; all but the cluster is removed at the end."""
     cluster = ensure("bench")
     settings = {
         "log_statement": "all" if log_statements else "none",
         "log_connections": "on" if log_statements else "off",
     }
     server = Server.start_new(18, session_directory() / f"bench-{time.monotonic_ns()}", settings=settings)
-    running = Fleet(cluster, server)
+    running = Fleet(cluster, server, resync)
     cluster.kubectl("apply", "--server-side", "--force-conflicts", "-k", str(ROOT / "crds"))
     cluster.kubectl(
         "wait",
@@ -153,23 +180,14 @@ def fleet(*, resync: int, log_statements: bool = False) -> Iterator[Fleet]:
         {"apiVersion": "v1", "kind": "Secret", "metadata": secret, "data": encoded},
         database_server(server),
     )
-    environment = {
-        **os.environ,
-        "SERVICEDB_RESYNC": str(resync),
-        "SERVICEDB_HTTP_HOST": "127.0.0.1",
-        "SERVICEDB_HTTP_PORT": "18099",
-    }
-    log = (ROOT / "build" / "bench-operator.log").open("wb")
-    command = [sys.executable, "-m", "servicedb", "run", "--kubeconfig", str(cluster.kubeconfig)]
-    running.process = subprocess.Popen(command, env=environment, stderr=log)
     try:
-        cluster.kubectl("wait", "--for=condition=Ready", "--timeout=120s", "dbserver/bench")
+        if started:
+            running.start()
+            cluster.kubectl("wait", "--for=condition=Ready", "--timeout=120s", "dbserver/bench")
         yield running
     finally:
-        running.process.terminate()
-        running.process.wait()
-        log.close()
-        cluster.kubectl("delete", "namespace", NAMESPACE, "--timeout=300s")
+        running.stop()
+        cluster.kubectl("delete", "namespace", NAMESPACE, "--timeout=900s")
         cluster.kubectl("delete", "dbserver", "bench")
         server.remove()
 
