@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from servicedb.settings import Settings
 
 from tests.cluster.harness.cluster import Cluster, ensure
 from tests.postgres.server import Server, session_directory
@@ -144,6 +145,7 @@ def fleet(*, resync: int, log_statements: bool = False) -> Iterator[Fleet]:
     environment = {
         **os.environ,
         "SERVICEDB_RESYNC": str(resync),
+        "SERVICEDB_PROBE": str(Settings().probe * resync / Settings().resync),  # as often to a resync as by default
         "SERVICEDB_HTTP_HOST": "127.0.0.1",
         "SERVICEDB_HTTP_PORT": "18099",
     }

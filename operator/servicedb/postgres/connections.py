@@ -205,7 +205,9 @@ def problem_of(error: psycopg.Error, endpoint: Endpoint) -> Problem:
     if code is not None and code.startswith(_BUSY):
         return Busy("ServerBusy", f"{endpoint} could not do it now: {message}")
     if code is None or code.startswith(_UNREACHABLE):
-        return Retryable("ServerUnreachable", f"{endpoint} can't be reached: {message}", ready="Unknown")
+        return Retryable(
+            "ServerUnreachable", f"{endpoint} can't be reached: {message}", condition="Reachable", ready="Unknown"
+        )
     if code.startswith(_PRIVILEGE):
         return Terminal(
             "InsufficientPrivilege",

@@ -17,6 +17,7 @@ from servicedb.kube.discovery import served
 from servicedb.kube.resources import DATABASE_SERVERS, SERVICE_DATABASES
 from servicedb.plan.steps import Step
 from servicedb.reconcile.noticed import Watched
+from servicedb.reconcile.probe import keep_probing
 from servicedb.reconcile.queue import WorkQueue
 from servicedb.reconcile.round import work_of
 from servicedb.reconcile.stop import Stop
@@ -45,7 +46,8 @@ async def run(
         server = await _serve(settings, watched, ready)
         queue.start(settings.workers)
         stop.listen()
-        tasks = [asyncio.create_task(watched.keep_listing()), asyncio.create_task(watched.keep_checking())]
+        loops = (watched.keep_listing(), watched.keep_checking(), keep_probing(world))
+        tasks = [asyncio.create_task(loop) for loop in loops]
         watching = asyncio.create_task(_watch(watch, kube, watched, ready, stop))
         _log.info("servicedb is running", extra={"cluster": world.cluster_uid})
         try:
