@@ -43,6 +43,7 @@ def tenant(objects: Objects, server: Server, operator: OperatorProcess) -> Itera
 @contextmanager
 def without(operator: OperatorProcess) -> Iterator[None]:
     """While another one is at work."""
+    operator.wait_serving()  # while it starts, SIGTERM ends it at once
     operator.stop()
     try:
         yield
