@@ -14,17 +14,22 @@ from servicedb.api.common import GROUP, VERSION
 from servicedb.kube.client import KubeClient
 from servicedb.kube.resources import DATABASE_SERVERS, SERVICE_DATABASES, Key
 from servicedb.reconcile.noticed import Watched
+from servicedb.reconcile.stop import Stop
 
 
-async def watch(kube: KubeClient, watched: Watched, ready: asyncio.Event) -> None:
-    """Watch our kinds until SIGTERM or SIGINT. `ready` is set when the first objects are about to come in."""
-    await kopf.operator(
+async def watch(kube: KubeClient, watched: Watched, ready: asyncio.Event, stop: Stop) -> None:
+    """Watch our kinds until `stop` is due. `ready` is set when the first objects are about to come in."""
+    others = asyncio.all_tasks()
+    tasks = await kopf.spawn_tasks(
         registry=_registry(kube, watched),
         settings=_settings(),
         standalone=True,
         clusterwide=True,
         ready_flag=ready,
+        stop_flag=stop.due,
     )
+    stop.listen()  # in place of kopf's own handlers, which end the watch at once and break at a second signal
+    await kopf.run_tasks(tasks, ignored=others)
 
 
 def _settings() -> kopf.OperatorSettings:

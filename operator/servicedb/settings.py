@@ -23,6 +23,7 @@ class Settings:
     admin_namespaces: tuple[str, ...] = ()
     secret_metadata_prefixes: tuple[str, ...] = ()
     resync: float = 600.0
+    probe: float = 30.0
     workers: int = 24
     proof_age: float = 86_400.0
     http_host: str = "0.0.0.0"  # noqa: S104 - probes come from the kubelet, scrapes from Prometheus

@@ -15,6 +15,7 @@ from typing import Any
 
 import psutil
 from kubernetes import client, config, watch
+from servicedb.settings import Settings
 
 from tests.cluster.harness.cluster import Cluster, ensure
 from tests.postgres.server import Server, session_directory
@@ -46,6 +47,8 @@ class Fleet:
         environment = {
             **os.environ,
             "SERVICEDB_RESYNC": str(self.resync),
+            # as often to a resync as by default
+            "SERVICEDB_PROBE": str(Settings().probe * self.resync / Settings().resync),
             "SERVICEDB_HTTP_HOST": "127.0.0.1",
             "SERVICEDB_HTTP_PORT": "18099",
         }

@@ -131,9 +131,17 @@ class OperatorProcess:
 
     def stop(self) -> None:
         """End it as Kubernetes does, by SIGTERM; it has to end in good order."""
+        self.terminate()
+        self.resume()
+        self.wait_stopped()
+
+    def terminate(self) -> None:
         assert self._process is not None
         self._process.send_signal(signal.SIGTERM)
-        self._process.send_signal(signal.SIGCONT)
+
+    def wait_stopped(self) -> None:
+        """Wait until it has ended in good order."""
+        assert self._process is not None
         status = self._process.wait(_STOPS_WITHIN)
         assert status == 0, f"status {status}\n{self.last_lines()}"
 

@@ -7,6 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
+import psutil
 import psycopg
 import pytest
 import yaml
@@ -17,7 +18,7 @@ from tests.cluster.api_server import CRDS
 from tests.cluster.continuous_logins import logging_in
 from tests.cluster.harness.cluster import Cluster, of
 from tests.cluster.harness.deadline import wait_until
-from tests.cluster.objects import Objects, wait_for
+from tests.cluster.objects import Objects, condition, wait_for
 from tests.cluster.operator_process import OperatorProcess, Point
 from tests.cluster.tenant import (
     OPERATOR_NAMESPACE,
@@ -129,6 +130,32 @@ def test_the_operator_ends_in_good_order_in_the_middle_of_a_creation(
     assert roles_of(tenant.server, "orders") == expected_roles("orders", "app")
 
 
+def test_work_that_is_going_on_ends_before_the_operator_does_however_often_it_is_told(
+    tenant: Tenant, start_operator: StartOperator
+) -> None:
+    """For longer than the five seconds after which kopf cancels whatever runs in its loop."""
+    nowhere = Point("servicedatabases/none/none", "")
+    operator = start_operator(points=[nowhere])
+    tenant.wait_server_ready()
+    point = operator.arm(Point(f"servicedatabases/{tenant.name}/orders", "ProveLogin", signal="SIGSTOP"))
+    tenant.create("orders")
+    operator.wait_hit(point)
+    postmaster = psutil.Process(tenant.server.pid)
+    postmaster.suspend()  # it takes the login's connection, and does not answer
+    try:
+        operator.terminate()
+        operator.resume()
+        wait_for("the operator's word", lambda: operator.said("stopping"), told=operator.last_lines)
+        operator.terminate()
+        assert not wait_until(lambda: not operator.is_running, timedelta(seconds=7))
+        operator.terminate()
+    finally:
+        postmaster.resume()
+    operator.wait_stopped()
+    assert (condition(tenant.get("orders")) or {})["reason"] == "Ready"
+    assert tenant.works_as("orders-app") == "orders__rw"
+
+
 # The API server
 
 
@@ -202,10 +229,14 @@ def test_an_operator_that_comes_before_the_crds_waits_for_them(
     crds: Callable[[], None],
 ) -> None:
     cluster.kubectl("delete", "crd", *CRD_NAMES)
-    operator = start_operator()
+    operator = start_operator(
+        resync=3600
+    )  # what comes is noticed by the watch, and by asking again for what is missing
     wait_for("word of the missing CRD", lambda: operator.said("is not installed"), told=operator.last_lines)
     assert operator.answer("/healthz")[0] == 200
+    assert operator.answer("/readyz")[0] == 503
     crds()
+    operator.wait_serving()
     with Tenant.on(objects, private_server()) as tenant:
         tenant.create("orders")
         tenant.wait_ready("orders")

@@ -1,6 +1,7 @@
 """Input that means harm, and changes by hand to what is ours: said, taken back, or left until a person decides.
 
-PostgreSQL 14 and an expired certificate are not to be had here: those sentences are tested on what a look would show.
+PostgreSQL 14 is not to be had here: its sentence is tested on what a look would show. An expired certificate is shown
+to the operator by tests/postgres/test_login.py.
 """
 
 import contextlib

@@ -43,6 +43,7 @@ def tenant(objects: Objects, server: Server, operator: OperatorProcess) -> Itera
 @contextmanager
 def without(operator: OperatorProcess) -> Iterator[None]:
     """While another one is at work."""
+    operator.wait_serving()  # while it starts, SIGTERM ends it at once
     operator.stop()
     try:
         yield
@@ -83,6 +84,33 @@ def test_a_server_that_is_killed_and_comes_back(
         tenant.wait_server_ready()
         assert_whole(tenant, server, "orders")
         assert tenant.secrets() == before
+
+
+def test_an_outage_is_noticed_long_before_the_next_resync_and_so_is_its_end(
+    objects: Objects, cluster: Cluster, private_server: StartServer, tmp_path: Path, operator: OperatorProcess
+) -> None:
+    server = private_server(18)
+    # What is noticed is noticed by asking: of what happens on a server nobody tells.
+    often = {"SERVICEDB_PROBE": "1"}
+    with (
+        without(operator),
+        Tenant.on(objects, server) as tenant,
+        OperatorProcess.running(cluster.kubeconfig, tmp_path, resync=3600, environment=often) as asking,
+    ):
+        create(tenant, "orders")
+        tenant.wait_ready("orders")
+        tenant.wait_server_ready()
+        for _ in range(2):
+            server.kill()
+            tenant.wait_server_reason("ServerUnreachable", status="Unknown")
+            reachable = condition(tenant.get_server(), "Reachable") or {}
+            assert (reachable["status"], reachable["reason"]) == ("Unknown", "ServerUnreachable")
+            tenant.wait_reason("orders", "ServerUnreachable", status="Unknown")
+            server.start()
+            tenant.wait_server_ready()
+            assert (condition(tenant.get_server(), "Reachable") or {})["status"] == "True"
+            tenant.wait_ready("orders")
+        assert asking.is_running
 
 
 @pytest.mark.parametrize("step", ["CreateDatabase", "OpenDatabase", "GrantByDefault", "ActivateSecret"])

@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-_LIFETIME = timedelta(days=30)
+LIFETIME = timedelta(days=30)
 _CLOCK_SKEW = timedelta(hours=1)
 
 
@@ -22,8 +22,10 @@ class Certificates:
     private_key: bytes
 
 
-def create_certificates(hosts: list[str]) -> Certificates:
-    """A new authority, and a certificate by it for all of `hosts` (names or addresses)."""
+def create_certificates(hosts: list[str], *, lifetime: timedelta = LIFETIME) -> Certificates:
+    """A new authority, and a certificate by it for all of `hosts` (names or addresses), good for `lifetime` from now:
+    one of less than nothing, down to an hour, has expired.
+    """
     ca_key = ec.generate_private_key(ec.SECP256R1())
     ca_name = _name("servicedb tests CA")
     ca_certificate = (
@@ -35,7 +37,7 @@ def create_certificates(hosts: list[str]) -> Certificates:
     )
     key = ec.generate_private_key(ec.SECP256R1())
     certificate = (
-        _builder(_name("servicedb tests server"), ca_name, key.public_key(), ca_key.public_key())
+        _builder(_name("servicedb tests server"), ca_name, key.public_key(), ca_key.public_key(), lifetime=lifetime)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_key_usage(authority=False), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
@@ -52,7 +54,12 @@ def create_certificates(hosts: list[str]) -> Certificates:
 
 
 def _builder(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, issuer_key: ec.EllipticCurvePublicKey
+    subject: x509.Name,
+    issuer: x509.Name,
+    key: ec.EllipticCurvePublicKey,
+    issuer_key: ec.EllipticCurvePublicKey,
+    *,
+    lifetime: timedelta = LIFETIME,
 ) -> x509.CertificateBuilder:
     now = datetime.now(UTC)
     return (
@@ -62,7 +69,7 @@ def _builder(
         .public_key(key)
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - _CLOCK_SKEW)
-        .not_valid_after(now + _LIFETIME)
+        .not_valid_after(now + lifetime)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key), critical=False)
     )

@@ -41,7 +41,7 @@ from tests.postgres.binaries import (
     subprocess_user,
     unprivileged_user,
 )
-from tests.postgres.certificates import create_certificates
+from tests.postgres.certificates import LIFETIME, create_certificates
 
 logger = logging.getLogger(__name__)
 
@@ -125,7 +125,7 @@ class Server:
         _run("cp", "-Rp", template.data_directory, server.data_directory)
         server._become_unique()
         if tls:
-            server._write_certificates()
+            server.write_certificates()
         server._write_access_rules()
         server.settings = {**server._default_settings(), **(settings or {})}
         server._start_on_free_port()
@@ -302,9 +302,10 @@ class Server:
         # Writes the control file's checksum, and WAL that carries the new identifier.
         _run(self.bin_directory / "pg_resetwal", "-f", "-D", self.data_directory, **subprocess_user())
 
-    def _write_certificates(self) -> None:
+    def write_certificates(self, *, lifetime: timedelta = LIFETIME) -> None:
+        """Write a new authority to `ca_certificate`, and a certificate of it that counts from the next start."""
         hosts = list(dict.fromkeys(["localhost", "127.0.0.1", self.host]))
-        made = create_certificates(hosts)
+        made = create_certificates(hosts, lifetime=lifetime)
         self.ca_certificate = self.directory / "ca.crt"
         self.ca_certificate.write_bytes(made.ca_certificate)
         (self.directory / "server.crt").write_bytes(made.certificate)

@@ -1,5 +1,6 @@
 """Logging in: what a login that is tried proves, what a connection that can't be had means, and what an admin needs."""
 
+import base64
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -10,12 +11,14 @@ from click.testing import CliRunner
 from psycopg import sql
 from pydantic import SecretStr
 from servicedb.cli import main
+from servicedb.kube.resources import secret
 from servicedb.plan.wanted import Access, Login
 from servicedb.postgres.connections import Account, Endpoint, Tls
 from servicedb.postgres.logins import LoginTest, Outcome, try_login
 
 from tests.postgres.conftest import as_admin
 from tests.postgres.fixtures import StartServer
+from tests.postgres.objects import NAMESPACE
 from tests.postgres.provision import Operator, Site, full_spec, unused_name
 from tests.postgres.server import Login as ServerLogin
 from tests.postgres.server import Server
@@ -146,9 +149,56 @@ async def test_over_tls_a_database_is_made_and_plaintext_is_known_to_be_refused(
     held = tls_site.secret(name, "app")
     assert held["sslmode"] == "verify-full"
     assert tls_site.server.ca_certificate is not None
+    assert held["ca.crt"] == tls_site.server.ca_certificate.read_text()
     with psycopg.connect(held["uri"], sslrootcert=str(tls_site.server.ca_certificate)) as connection:
         assert connection.execute("SELECT current_user").fetchone() == (f"{name}__rw",)
     tls_site.drop(name)
+
+
+@pytest.mark.parametrize("end", ["", "\n", "\n\n"])
+async def test_a_certificate_ends_with_one_newline_however_the_admin_wrote_it(tls_site: Site, end: str) -> None:
+    assert tls_site.server.ca_certificate is not None
+    certificate = tls_site.server.ca_certificate.read_text()
+    assert certificate.endswith("-----END CERTIFICATE-----\n")
+    name = unused_name("shop")
+    tls_site.provision(name)
+    tls_site.put_admin_secret("postgres-ca", {"ca.crt": certificate.strip("\n") + end})
+    async with Operator(tls_site.objects) as operator:
+        done = await operator.bring(name)
+    assert (done.reason, done.kinds()) == ("Ready", set())  # no Secret is written anew for it
+    assert tls_site.secret(name, "app")["ca.crt"] == certificate
+    tls_site.drop(name)
+
+
+async def test_a_secret_with_a_certificate_of_an_earlier_release_is_written_once(tls_site: Site) -> None:
+    name = unused_name("shop")
+    tls_site.provision(name)
+    held = tls_site.secret(name, "app")
+    stripped = base64.b64encode(held["ca.crt"].strip("\n").encode()).decode()
+    path = secret(NAMESPACE, f"{name.replace('_', '-')}-app")
+    await tls_site.objects.merge_patch(path, {"data": {"ca.crt": stripped}})
+    async with Operator(tls_site.objects) as operator:
+        assert (await operator.bring(name)).kinds() == {"ActivateSecret"}
+        assert (await operator.bring(name)).kinds() == set()
+    assert tls_site.secret(name, "app") == held
+    tls_site.drop(name)
+
+
+async def test_a_certificate_that_has_expired_is_rejected(private_server: StartServer, tmp_path: Path) -> None:
+    server = private_server(tls=True)
+    server.write_certificates(lifetime=timedelta(minutes=-30))
+    server.restart()
+    site = Site.new(server, server.admin, tmp_path)
+    status, reason, message = await looked(site)
+    assert (status, reason) == ("False", "CertificateRejected")
+    assert (
+        "shows a certificate that has expired, or is of another authority" in message
+    )  # libpq tells them apart nowhere
+    server.write_certificates()
+    server.restart()
+    assert server.ca_certificate is not None
+    site.put_admin_secret("postgres-ca", {"ca.crt": server.ca_certificate.read_text()})
+    assert (await looked(site))[1] == "Ready"
 
 
 async def test_a_certificate_of_another_authority_is_rejected(tls_site: Site, private_server: StartServer) -> None:
@@ -157,7 +207,7 @@ async def test_a_certificate_of_another_authority_is_rejected(tls_site: Site, pr
     tls_site.put_admin_secret("postgres-ca", {"ca.crt": other.ca_certificate.read_text()})
     status, reason, message = await looked(tls_site)
     assert (status, reason) == ("False", "CertificateRejected")
-    assert "certificate verify failed" in message
+    assert "is of another authority than spec.tls names: SSL error: certificate verify failed" in message
 
 
 async def test_a_certificate_for_another_host_is_rejected(private_server: StartServer, tmp_path: Path) -> None:

@@ -116,7 +116,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 async def list_all(watched: Watched, *, spread: float = 0.0) -> None:
     """One of the lists that keep_listing makes."""
-    await watched._list(spread=spread)
+    await watched._list((SERVICE_DATABASES, DATABASE_SERVERS), spread=spread)
 
 
 def test_a_new_object_is_worked_on_and_known_by_its_server(watched, world, enqueued):
@@ -244,6 +244,40 @@ async def test_listing_goes_on_after_a_failure(watched, cluster, two_pauses):
     assert failed == 5.0
     assert 540.0 <= listed <= 660.0
     assert watched.listed
+
+
+@pytest.mark.parametrize("plural", [SERVICE_DATABASES, DATABASE_SERVERS])
+async def test_a_kind_that_was_missing_is_listed_again_soon_and_alone(
+    watched, cluster, world, enqueued, two_pauses, caplog, plural
+):
+    cluster.objects = {key: body(key) for key in (ORDERS, MAIN)}
+    cluster.failures[collection(plural)] = NO_CRD
+
+    def its_crd_comes() -> None:
+        cluster.failures.clear()
+        assert enqueued == [key for key in (ORDERS, MAIN) if key.plural != plural]
+        enqueued.clear()
+
+    two_pauses.at_first = its_crd_comes
+    with pytest.raises(asyncio.CancelledError):
+        await watched.keep_listing()
+    soon, at_the_resync = two_pauses.seconds
+    assert soon == 5.0
+    assert 535.0 <= at_the_resync <= 660.0
+    assert enqueued == [key for key in (ORDERS, MAIN) if key.plural == plural]
+    assert [record.getMessage() for record in caplog.records] == [f"the CRD {plural}.servicedb.io is not installed"]
+
+
+async def test_a_kind_that_stays_missing_is_said_once(watched, cluster, caplog):
+    cluster.failures[collection(SERVICE_DATABASES)] = NO_CRD
+    for _ in range(3):
+        await list_all(watched)
+    assert len(caplog.records) == 1
+    cluster.failures.clear()
+    await list_all(watched)
+    cluster.failures[collection(SERVICE_DATABASES)] = NO_CRD
+    await list_all(watched)
+    assert len(caplog.records) == 2
 
 
 async def test_a_watch_that_delivers_what_was_listed_has_no_lag(watched, cluster, clock):

@@ -17,14 +17,14 @@ KEPT_BACK = [
 @pytest.mark.parametrize("name", sorted(ALLOWED))
 def test_a_parameter_on_the_list_may_be_set_in_any_spelling(name):
     for spelling in (name, name.lower(), name.upper()):
-        assert checked_parameters({spelling: "1"}, where="spec.parameters") == {name: "1"}
+        assert checked_parameters({spelling: "1"}, where="spec.parameters", condition="DatabaseReady") == {name: "1"}
 
 
 @pytest.mark.parametrize("name", KEPT_BACK)
 def test_a_parameter_that_could_do_harm_is_not_on_the_list(name):
     with pytest.raises(Terminal, match=f'spec.parameters names "{name}"') as raised:
-        checked_parameters({name: "1", "work_mem": "1"}, where="spec.parameters")
-    assert raised.value.reason == "InvalidParameter"
+        checked_parameters({name: "1", "work_mem": "1"}, where="spec.parameters", condition="DatabaseReady")
+    assert (raised.value.reason, raised.value.condition) == ("InvalidParameter", "DatabaseReady")
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,7 @@ def test_a_parameter_that_could_do_harm_is_not_on_the_list(name):
 )
 def test_a_name_that_is_none_is_shown_harmless(name):
     with pytest.raises(Terminal) as raised:
-        checked_parameters({name: "1"}, where="spec.parameters")
+        checked_parameters({name: "1"}, where="spec.parameters", condition="DatabaseReady")
     assert raised.value.message.isascii()
     assert raised.value.message.isprintable()
 
@@ -40,7 +40,7 @@ def test_a_name_that_is_none_is_shown_harmless(name):
 @given(st.dictionaries(st.sampled_from(sorted(ALLOWED)) | st.text(), st.text()))
 def test_what_passes_is_on_the_list(parameters):
     try:
-        found = checked_parameters(parameters, where="spec.parameters")
+        found = checked_parameters(parameters, where="spec.parameters", condition="DatabaseReady")
     except Terminal:
         return
     assert set(found) <= ALLOWED

@@ -211,6 +211,16 @@ def test_what_can_not_be_had_is_said(changes, reason, sentence):
         wanted(changes)
     assert raised.value.reason == reason
     assert sentence in raised.value.message
+    assert raised.value.condition in ("DatabaseReady", "RolesReady")
+
+
+@pytest.mark.parametrize(
+    ("path", "condition"), [("spec.parameters", "DatabaseReady"), ("spec.roles.app.parameters", "RolesReady")]
+)
+def test_a_parameter_that_can_not_be_had_turns_what_it_is_a_parameter_of(path, condition):
+    with pytest.raises(Terminal) as raised:
+        wanted({path: {"search_path": "evil"}})
+    assert raised.value.condition == condition
 
 
 def test_all_that_is_not_supported_yet_is_said_at_once():

@@ -14,6 +14,7 @@ def test_without_any_variable_the_defaults_hold():
         pytest.param("NAMESPACE", "databases", "namespace", "databases", id="text"),
         pytest.param("WORKERS", "4", "workers", 4, id="number"),
         pytest.param("RESYNC", "90", "resync", 90.0, id="seconds"),
+        pytest.param("PROBE", "5", "probe", 5.0, id="the probe"),
         pytest.param("STOP_GRACE", "0.5", "stop_grace", 0.5, id="part of a second"),
         pytest.param("ADMIN_NAMESPACES", "a, b,", "admin_namespaces", ("a", "b"), id="list"),
         pytest.param("ADMIN_NAMESPACES", "", "admin_namespaces", (), id="empty list"),

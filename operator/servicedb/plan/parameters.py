@@ -34,16 +34,17 @@ ALLOWED = frozenset(
 _BY_LOWER_CASE = {name.lower(): name for name in ALLOWED}
 
 
-def checked_parameters(parameters: Mapping[str, str], *, where: str) -> dict[str, str]:
+def checked_parameters(parameters: Mapping[str, str], *, where: str, condition: str) -> dict[str, str]:
     """`parameters` with their names spelt as PostgreSQL stores them; raises Terminal (InvalidParameter) for others.
 
-    `where` names the field for the message, such as `spec.parameters`.
+    `where` names the field for the message, such as `spec.parameters`; `condition` is what it turns besides Ready.
     """
     unknown = sorted(name for name in parameters if not name.isascii() or name.lower() not in _BY_LOWER_CASE)
     if unknown:
         raise Terminal(
             "InvalidParameter",
             f'{where} names "{ascii(unknown[0])[1:-1]}", which a ServiceDatabase may not set; remove it, or have an '
-            "admin set it on the server (docs/reference lists those allowed)",
+            "admin set it on the server (docs/reference/servicedatabase.md lists those allowed)",
+            condition=condition,
         )
     return {_BY_LOWER_CASE[name.lower()]: value for name, value in parameters.items()}

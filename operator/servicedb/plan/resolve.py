@@ -76,7 +76,7 @@ def resolve(sdb: ServiceDatabase, server: DatabaseServer, marker: Marker) -> Wan
             for extension in sdb.spec.extensions
         ),
         untrusted_allowed=frozenset(server.spec.extensions.allowed),
-        parameters=checked_parameters(sdb.spec.parameters, where="spec.parameters"),
+        parameters=checked_parameters(sdb.spec.parameters, where="spec.parameters", condition="DatabaseReady"),
         encoding=sdb.spec.encoding,
         locale=sdb.spec.locale,
         locale_provider=sdb.spec.locale_provider,
@@ -101,6 +101,7 @@ def _refuse_what_is_not_there_yet(sdb: ServiceDatabase) -> None:
             "NotSupportedYet",
             f"this version of servicedb does not yet support {' and '.join(asked)}; take it out, "
             "or install a version that does",
+            condition="DatabaseReady",
         )
 
 
@@ -144,7 +145,9 @@ def _logins(sdb: ServiceDatabase, server: DatabaseServer, names: RoleNames) -> t
                 works_as=works_as,
                 secret_name=spec.secret_name,
                 connection_limit=limits[role],
-                parameters=checked_parameters(spec.parameters, where=f"parameters of spec.roles {role}"),
+                parameters=checked_parameters(
+                    spec.parameters, where=f"parameters of spec.roles {role}", condition="RolesReady"
+                ),
             )
         )
     return tuple(logins)

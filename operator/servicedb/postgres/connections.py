@@ -42,7 +42,11 @@ _REFUSED = ("0A", "22", "42")
 """SQLSTATEs, whole or by their class (two characters): psycopg's exceptions have no common base for a class."""
 
 _AT_LOGIN = (
-    ("certificate verify failed", "CertificateRejected", "shows a certificate that spec.tls does not accept"),
+    (
+        "certificate verify failed",
+        "CertificateRejected",
+        "shows a certificate that has expired, or is of another authority than spec.tls names",
+    ),
     ("server certificate for", "CertificateRejected", "shows a certificate for another host name"),
     ("server does not support SSL", "TLSNotSupported", "does not offer TLS; set it up there, or change spec.tls.mode"),
     ("authentication method requirement", "AuthenticationTooWeak", "does not use SCRAM-SHA-256 for the admin"),
@@ -201,7 +205,9 @@ def problem_of(error: psycopg.Error, endpoint: Endpoint) -> Problem:
     if code is not None and code.startswith(_BUSY):
         return Busy("ServerBusy", f"{endpoint} could not do it now: {message}")
     if code is None or code.startswith(_UNREACHABLE):
-        return Retryable("ServerUnreachable", f"{endpoint} can't be reached: {message}", ready="Unknown")
+        return Retryable(
+            "ServerUnreachable", f"{endpoint} can't be reached: {message}", condition="Reachable", ready="Unknown"
+        )
     if code.startswith(_PRIVILEGE):
         return Terminal(
             "InsufficientPrivilege",

@@ -2,10 +2,13 @@
 
 import asyncio
 import contextlib
+import os
+import socket
 import time
 from collections.abc import AsyncIterator
 from typing import Any
 
+import psycopg
 from psycopg import AsyncConnection
 from psycopg.pq import TransactionStatus
 
@@ -17,6 +20,7 @@ Session = AsyncConnection[Any]
 """A connection of the administrator's."""
 
 _IDLE_SECONDS = 60.0
+_ANSWERS_WITHIN = 10.0
 
 
 class AdminServer:
@@ -76,6 +80,30 @@ class AdminServer:
             finally:
                 await connection.close()
 
+    async def answers(self) -> bool:
+        """Whether the server answers within some seconds: asked on an idle session, where there is one.
+
+        Where all sessions are at work that is not asked: they would notice.
+        """
+        if self._permits.locked():
+            return True
+        async with self._permits:
+            try:
+                connection = self._idle.pop()[1] if self._idle else await self._new()
+            except psycopg.Error:
+                return False
+            asking = asyncio.create_task(_alive(connection))
+            try:
+                await asyncio.wait({asking}, timeout=_ANSWERS_WITHIN)
+            finally:
+                if not asking.done():
+                    _cut(connection)
+            if await asking:
+                await self._give_back(connection)
+                return True
+            await connection.close()
+            return False
+
     async def close(self) -> None:
         """End all idle sessions, and each other one as it comes back."""
         self._closed = True
@@ -87,6 +115,9 @@ class AdminServer:
             if await _alive(connection):
                 return connection
             await connection.close()
+        return await self._new()
+
+    async def _new(self) -> AsyncConnection[Any]:
         connection = await connect(self.endpoint, self.account, LOCK_DATABASE)
         if connection.info.server_version >= 16_00_00:
             await connection.execute("SET createrole_self_grant = ''")
@@ -119,3 +150,10 @@ async def _alive(connection: AsyncConnection[Any]) -> bool:
     except Exception:  # noqa: BLE001 - whatever it was, a new connection will say it better
         return False
     return not connection.closed
+
+
+def _cut(connection: AsyncConnection[Any]) -> None:
+    """End the socket under a session, so that a statement ends that waits for an answer. A statement that is cancelled
+    waits on: for the server's word that it was."""
+    with contextlib.suppress(OSError), socket.socket(fileno=os.dup(connection.pgconn.socket)) as handle:
+        handle.shutdown(socket.SHUT_RDWR)

@@ -8,7 +8,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from servicedb import metrics
@@ -23,6 +23,8 @@ _log = logging.getLogger(__name__)
 
 _LAG_ALLOWED = 60.0
 _CHECK_SECONDS = 10.0
+_SOON = 5.0
+_KINDS = (SERVICE_DATABASES, DATABASE_SERVERS)
 
 
 class Watched:
@@ -33,6 +35,7 @@ class Watched:
         self._content: dict[Key, int] = {}
         self._delivered: dict[Key, int] = {}
         self._owed: dict[Key, tuple[int, float]] = {}
+        self._missing: set[str] = set()
         self.listed = False
 
     def seen(self, key: Key, body: Mapping[str, Any]) -> None:
@@ -58,18 +61,29 @@ class Watched:
         return self.lag() < _LAG_ALLOWED
 
     async def keep_listing(self) -> None:
-        """List everything now and at each resync, and have it all looked at, spread over half of the time."""
+        """List everything now and at each resync, and have it all looked at, spread over half of the time.
+
+        A kind that is not served is asked for again soon: when its CRD comes, nobody tells of it.
+        """
+        due, missing = 0.0, frozenset[str]()
         while True:
+            resync = self._world.settings.resync
+            everything = time.monotonic() >= due
             try:
-                await self._list(spread=self._world.settings.resync / 2 if self.listed else 0.0)
-                self.listed = True
-                pause = self._world.settings.resync * random.uniform(0.9, 1.1)  # noqa: S311 - only spreads load
+                if everything:
+                    missing = await self._list(_KINDS, spread=resync / 2 if self.listed else 0.0)
+                    self.listed = True
+                    due = time.monotonic() + resync * random.uniform(0.9, 1.1)  # noqa: S311 - only spreads load
+                else:
+                    missing = await self._list(missing, spread=0.0)
+                pause = max(0.0, due - time.monotonic())
+                pause = min(_SOON, pause) if missing else pause
             except (Problem, ApiError) as error:
                 _log.warning("objects could not be listed: %s", error)
-                pause = min(5.0, self._world.settings.resync)
+                pause = min(_SOON, resync)
             except Exception:  # noqa: BLE001 - without this task nothing is ever looked at again
                 _log.exception("objects could not be listed")
-                pause = min(5.0, self._world.settings.resync)
+                pause = min(_SOON, resync)
             await asyncio.sleep(pause)
 
     async def keep_checking(self) -> None:
@@ -84,13 +98,15 @@ class Watched:
                 except (Problem, ApiError):
                     self._owed.pop(key, None)  # the CRD or the API server is away: that is not the watch's fault
 
-    async def _list(self, *, spread: float) -> None:
-        """A kind that is not there is left as it was: an empty answer would look like a deletion of everything.
+    async def _list(self, plurals: Collection[str], *, spread: float) -> frozenset[str]:
+        """List these kinds; gives those that are not served. Such a kind is left as it was: an empty answer would look
+        like a deletion of everything.
 
         Databases are noted first, so that a server knows them when it is looked at; servers are worked on first.
         """
         due: list[Key] = []
-        for plural in (SERVICE_DATABASES, DATABASE_SERVERS):
+        missing: set[str] = set()
+        for plural in sorted(plurals, key=_KINDS.index):
             before, there = set(self._content), set()  # what comes while it lists is not in the list
             try:
                 async for body in self._world.kube.list(resources.collection(plural)):
@@ -102,7 +118,9 @@ class Watched:
             except ApiError as error:
                 if error.status != 404:
                     raise
-                _log.warning("the CRD %s.%s is not installed", plural, GROUP)
+                if plural not in self._missing:
+                    _log.warning("the CRD %s.%s is not installed", plural, GROUP)
+                missing.add(plural)
                 continue
             due += there
             for key in [key for key in before - there if key.plural == plural]:
@@ -113,6 +131,8 @@ class Watched:
                 self._world.enqueue_after(key, random.uniform(0, spread))  # noqa: S311 - only spreads load
             else:
                 self._world.enqueue(key)
+        self._missing = self._missing - set(plurals) | missing
+        return frozenset(missing)
 
     def _owe(self, key: Key, version: int) -> None:
         if self._delivered.get(key, -1) < version and key not in self._owed:

@@ -1,6 +1,7 @@
 """The operator as a whole: log in, list, watch, work, answer probes, and stop in good order."""
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 
@@ -12,22 +13,28 @@ from servicedb.api.crd import SCHEMA_HASH, schema_hashes
 from servicedb.errors import Problem
 from servicedb.kube import resources
 from servicedb.kube.client import ApiError, KubeClient
+from servicedb.kube.discovery import served
+from servicedb.kube.resources import DATABASE_SERVERS, SERVICE_DATABASES
 from servicedb.plan.steps import Step
 from servicedb.reconcile.noticed import Watched
+from servicedb.reconcile.probe import keep_probing
 from servicedb.reconcile.queue import WorkQueue
 from servicedb.reconcile.round import work_of
+from servicedb.reconcile.stop import Stop
 from servicedb.reconcile.world import World, cluster_uid, ignore
 from servicedb.settings import Settings
 
 _log = logging.getLogger(__name__)
 
-Watch = Callable[[KubeClient, Watched, asyncio.Event], Awaitable[None]]
+Watch = Callable[[KubeClient, Watched, asyncio.Event, Stop], Awaitable[None]]
+
+_LOOKS_AGAIN = 2.0
 
 
 async def run(
     settings: Settings, kubeconfig: str | None, watch: Watch, on_step: Callable[[Step], None] = ignore
 ) -> None:
-    """Run until `watch` ends, which it does at SIGTERM; work that is going on may then end first."""
+    """Run until SIGTERM or SIGINT, or until `watch` fails; work that is going on may then end first."""
     kube = await KubeClient.load(kubeconfig)
     try:
         world = World(kube, settings, await _cluster_uid(kube), on_step=on_step)
@@ -35,23 +42,41 @@ async def run(
         world.enqueue, world.enqueue_after = queue.add, queue.add_after
         metrics.QUEUE_DEPTH.set_function(lambda: queue.depth)
         await _compare_crds(kube)
-        watched, ready = Watched(world), asyncio.Event()
+        watched, ready, stop = Watched(world), asyncio.Event(), Stop()
         server = await _serve(settings, watched, ready)
         queue.start(settings.workers)
-        tasks = [asyncio.create_task(watched.keep_listing()), asyncio.create_task(watched.keep_checking())]
+        stop.listen()
+        loops = (watched.keep_listing(), watched.keep_checking(), keep_probing(world))
+        tasks = [asyncio.create_task(loop) for loop in loops]
+        watching = asyncio.create_task(_watch(watch, kube, watched, ready, stop))
         _log.info("servicedb is running", extra={"cluster": world.cluster_uid})
         try:
-            await watch(kube, watched, ready)
+            asked = asyncio.create_task(stop.asked.wait())
+            await asyncio.wait({asked, watching}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             _log.info("stopping: no new work is begun")
-            for task in tasks:
+            for task in (asked, *tasks):
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.gather(asked, *tasks, return_exceptions=True)
             await queue.stop(settings.stop_grace)
             await server.cleanup()
+            stop.due.set()
+            await watching
             await world.close()
     finally:
         await kube.close()
+
+
+async def _watch(watch: Watch, kube: KubeClient, watched: Watched, ready: asyncio.Event, stop: Stop) -> None:
+    """Watch, once both kinds are served: of a CRD that comes between its two first looks, kopf would never know."""
+    kinds = (DATABASE_SERVERS, SERVICE_DATABASES)
+    if not await served(kube, kinds):
+        _log.warning("nothing is watched before the API server serves both kinds: are the CRDs installed?")
+    while not await served(kube, kinds):
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.asked.wait(), _LOOKS_AGAIN)
+            return
+    await watch(kube, watched, ready, stop)
 
 
 async def _cluster_uid(kube: KubeClient) -> str:
@@ -82,14 +107,14 @@ async def _serve(settings: Settings, watched: Watched, ready: asyncio.Event) -> 
     """/healthz, /readyz and /metrics."""
 
     async def healthz(_: web.Request) -> web.Response:
-        if watched.healthy:
+        if watched.healthy or not ready.is_set():  # before it is begun, no watch is behind
             return web.Response(text="ok\n")
         return web.Response(status=500, text=f"the watch is behind by {watched.lag():.0f} s\n")
 
     async def readyz(_: web.Request) -> web.Response:
         if watched.listed and ready.is_set():
             return web.Response(text="ok\n")
-        return web.Response(status=503, text="the objects have not been listed yet\n")
+        return web.Response(status=503, text="the objects have not been listed yet, or are not watched\n")
 
     async def scraped(_: web.Request) -> web.Response:
         return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})

@@ -129,8 +129,8 @@ async def _account(resource: DatabaseServer, world: World) -> Account:
     reference = resource.spec.admin_secret_ref
     secret = await _admin_secret(reference, world)
     return Account(
-        _value(secret, reference, reference.username_key),
-        SecretStr(_value(secret, reference, reference.password_key)),
+        _value(secret, reference, reference.username_key).strip("\n"),  # `echo` and editors add one
+        SecretStr(_value(secret, reference, reference.password_key).strip("\n")),
     )
 
 
@@ -141,7 +141,8 @@ async def _endpoint(server: Server, world: World) -> Endpoint:
     server.ca_certificate = None
     if spec.tls.ca_secret_ref is not None:
         reference = spec.tls.ca_secret_ref
-        server.ca_certificate = _value(await _admin_secret(reference, world), reference, reference.key)
+        certificate = _value(await _admin_secret(reference, world), reference, reference.key)
+        server.ca_certificate = certificate.strip("\n") + "\n"  # how many there were is no reason to write Secrets anew
         ca_file = _file_of(server.ca_certificate)
     tls = Tls(spec.tls.mode, ca_file, spec.tls.min_version)
     client = spec.client_endpoint
@@ -189,7 +190,7 @@ def _value(secret: Json, reference: SecretReference, key: str) -> str:
             f'Secret "{reference.name}" in namespace "{reference.namespace}" has no key "{key}"; add it',
             condition="Reachable",
         )
-    return base64.b64decode(encoded).decode(errors="replace").strip("\n")
+    return base64.b64decode(encoded).decode(errors="replace")
 
 
 def _file_of(certificate: str) -> str:

@@ -1,0 +1,251 @@
+"""The policies that are shipped, at a real API server: what they refuse, in which words, and what they let pass."""
+
+import itertools
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+import yaml
+from servicedb.api.common import CONFIRM_DELETE
+
+from tests.api.examples import MINIMAL_DATABASE, MINIMAL_SERVER, Manifest
+from tests.cluster.api_server import ApiServer, placed
+from tests.cluster.harness import Cluster, HarnessError
+from tests.cluster.installation import MANIFESTS, ROOT
+from tests.cluster.objects import Objects, Refused, wait_for
+
+OPERATOR: Final = "system:serviceaccount:servicedb-system:servicedb"
+RIGHTS: Final = "test-policies"
+STATUS_ALONE: Final = "servicedb-operator-writes-status-alone"
+CONFIRM: Final = "servicedb-confirm-delete"
+
+
+def policies(cluster: Cluster, kustomization: Path) -> list[Manifest]:
+    """The policies in what `kubectl apply -k` would apply, with their bindings."""
+    rendered = yaml.safe_load_all(cluster.kubectl("kustomize", str(kustomization)))
+    return [each for each in rendered if each["kind"].startswith("ValidatingAdmissionPolicy")]
+
+
+@pytest.fixture(scope="module")
+def switched_on(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """manifests/ after an admin took the # off the one line that is there for it."""
+    folder = tmp_path_factory.mktemp("kustomize")
+    for name in ("manifests", "crds"):
+        shutil.copytree(ROOT / name, folder / name)
+    file = folder / "manifests" / "kustomization.yaml"
+    off = "\n# components: [components/confirm-delete]\n"
+    assert off in file.read_text()
+    file.write_text(file.read_text().replace(off, off.replace("# ", "")))
+    return file.parent
+
+
+@dataclass(frozen=True, slots=True)
+class AsOperator:
+    """kubectl as the operator's ServiceAccount, which has every right to our kinds here: only a policy can refuse."""
+
+    cluster: Cluster
+
+    def patch(self, manifest: Manifest, change: dict[str, Any], *, subresource: str | None = None) -> str:
+        """What is said against the change; empty when it was made."""
+        name, namespace = manifest["metadata"]["name"], manifest["metadata"].get("namespace")
+        words = [f"--namespace={namespace}"] if namespace is not None else []
+        words += [f"--subresource={subresource}"] if subresource is not None else []
+        return said(
+            self.cluster, "patch", manifest["kind"], name, *words, f"--as={OPERATOR}", "--type=merge",
+            f"--patch={json.dumps(change)}",
+        )  # fmt: skip
+
+
+def said(cluster: Cluster, *words: str) -> str:
+    """What kubectl says when it fails; empty when it does not."""
+    try:
+        cluster.kubectl(*words)
+    except HarnessError as error:
+        return str(error)
+    return ""
+
+
+@pytest.fixture(scope="module", params=[MINIMAL_SERVER, MINIMAL_DATABASE], ids=lambda manifest: manifest["kind"])
+def there(request: pytest.FixtureRequest, api: ApiServer, namespace: str) -> Iterator[Manifest]:
+    """An object of each kind, with something in each field that the operator leaves alone."""
+    manifest = placed(request.param, namespace)
+    manifest["metadata"] |= {"labels": {"team": "shop"}, "annotations": {"servicedb.io/reconcile-at": "1"}}
+    api.create(manifest)
+    yield manifest
+    api.delete(manifest)
+
+
+@pytest.fixture(scope="module")
+def operator_account(cluster: Cluster, api: ApiServer, there: Manifest) -> Iterator[AsOperator]:
+    """The operator with rights that manifests/ never gives it, once the policy is in force."""
+    rights = ["clusterrole", RIGHTS, "--verb=get,update,patch", "--resource=servicedatabases.servicedb.io",
+              "--resource=databaseservers.servicedb.io", "--resource=servicedatabases.servicedb.io/status",
+              "--resource=databaseservers.servicedb.io/status"]  # fmt: skip
+    applied = yaml.safe_dump_all(policies(cluster, MANIFESTS))
+    try:
+        cluster.kubectl("create", *rights)
+        cluster.kubectl("create", "clusterrolebinding", RIGHTS, f"--clusterrole={RIGHTS}", f"--user={OPERATOR}")
+        cluster.kubectl("apply", "--filename=-", text=applied)
+        account = AsOperator(cluster)
+        numbers = itertools.count()  # a change that changes nothing would be refused by nobody
+        answers = [""]
+
+        def refused() -> bool:
+            answers.append(account.patch(there, {"metadata": {"labels": {"probe": str(next(numbers))}}}))
+            return STATUS_ALONE in answers[-1]
+
+        wait_for("the policy in force", refused, told=lambda: answers[-1])
+        yield account
+    finally:
+        cluster.kubectl("delete", "clusterrolebinding,clusterrole", RIGHTS, "--ignore-not-found")
+        cluster.kubectl("delete", "--filename=-", "--ignore-not-found", text=applied)
+
+
+def test_the_operators_account_writes_no_spec(operator_account: AsOperator, there: Manifest) -> None:
+    change = {"limits": {"maxDatabases": 7}} if there["kind"] == "DatabaseServer" else {"suspend": True}
+    assert "the operator never writes a spec" in operator_account.patch(there, {"spec": change})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"labels": {"team": "another"}},
+        {"labels": None},
+        {"annotations": {"servicedb.io/acknowledge": "1"}},
+        {"annotations": None},
+        {"finalizers": ["servicedb.io/never"]},
+        {"ownerReferences": [{"apiVersion": "v1", "kind": "ConfigMap", "name": "x", "uid": "1"}]},
+    ],
+    ids=json.dumps,
+)
+def test_the_operators_account_writes_no_metadata(
+    operator_account: AsOperator, there: Manifest, change: dict[str, Any]
+) -> None:
+    refused = operator_account.patch(there, {"metadata": change})
+    assert "the operator never writes labels, annotations, finalizers or ownerReferences" in refused
+
+
+def test_the_operators_account_writes_the_status(operator_account: AsOperator, there: Manifest, api: ApiServer) -> None:
+    # As the operator's own requests are: with the UID, and whatever else it might send is dropped.
+    uid = api.get(there)["metadata"]["uid"]
+    change = {"metadata": {"uid": uid}, "status": {"observedGeneration": 1}}
+    assert operator_account.patch(there, change, subresource="status") == ""
+    assert api.get(there)["status"]["observedGeneration"] == 1
+
+
+def test_everybody_else_writes_specs_and_annotations(
+    operator_account: AsOperator, there: Manifest, objects: Objects
+) -> None:
+    metadata = there["metadata"]
+    change = {"metadata": {"annotations": {"servicedb.io/reconcile-at": "2"}}}
+    objects.patch(there["kind"], metadata["name"], change, metadata.get("namespace"))
+
+
+def test_the_api_server_finds_no_fault_with_any_policy(
+    operator_account: AsOperator, cluster: Cluster, switched_on: Path
+) -> None:
+    """It looks at each expression on its own: a field that is not there would be a warning in the status."""
+    assert "Warning" not in cluster.kubectl(
+        "apply", "--dry-run=server", "--filename=-", text=yaml.safe_dump_all(policies(cluster, switched_on))
+    )
+    found = json.loads(cluster.kubectl("get", "validatingadmissionpolicy", STATUS_ALONE, "--output=json"))
+    assert found["status"].get("typeChecking", {}) == {}
+
+
+def test_an_admin_switches_the_guard_on_by_one_line(cluster: Cluster, switched_on: Path) -> None:
+    def names(kustomization: Path) -> set[str]:
+        return {each["metadata"]["name"] for each in policies(cluster, kustomization)}
+
+    assert names(MANIFESTS) == {STATUS_ALONE}
+    assert names(switched_on) == {STATUS_ALONE, CONFIRM}
+    assert names(MANIFESTS / "overlays" / "namespaced-example") == {STATUS_ALONE}
+
+
+# Deletions that have to be confirmed
+
+
+@dataclass(frozen=True, slots=True)
+class Guarded:
+    """A namespace where the guard is in force."""
+
+    objects: Objects
+    namespace: str
+
+    def create(self, name: str, annotations: dict[str, str] | None = None) -> None:
+        metadata = {"name": name, "namespace": self.namespace, "annotations": annotations or {}}
+        self.objects.create({**MINIMAL_DATABASE, "metadata": metadata})
+
+    def names(self) -> set[str]:
+        return {each["metadata"]["name"] for each in self.objects.listed("ServiceDatabase", self.namespace)}
+
+    def refusal(self, name: str) -> str:
+        try:
+            self.objects.delete("ServiceDatabase", name, self.namespace)
+        except Refused as refused:
+            return str(refused)
+        return ""
+
+
+@pytest.fixture
+def guarded(cluster: Cluster, objects: Objects, switched_on: Path, namespace: str) -> Iterator[Guarded]:
+    applied = yaml.safe_dump_all(
+        [each for each in policies(cluster, switched_on) if each["metadata"]["name"] == CONFIRM]
+    )
+    cluster.kubectl("create", "namespace", "test-guarded")
+    guarded = Guarded(objects, "test-guarded")
+    try:
+        guarded.create("probe")
+        cluster.kubectl("apply", "--filename=-", text=applied)
+
+        def in_force() -> bool:
+            refused = guarded.refusal("probe")
+            if not refused:
+                wait_for("the probe's end", lambda: "probe" not in guarded.names())
+                guarded.create("probe")
+            return bool(refused)
+
+        wait_for("the guard in force", in_force)
+        yield guarded
+    finally:
+        cluster.kubectl("delete", "--filename=-", "--ignore-not-found", text=applied)
+        cluster.kubectl("delete", "namespace", "test-guarded", "--ignore-not-found", "--wait")
+        elsewhere = Guarded(objects, namespace)
+        elsewhere.create("probe")
+        wait_for("the guard's end", lambda: elsewhere.refusal("probe") == "")
+
+
+def test_a_deletion_that_is_not_confirmed_is_refused_with_what_to_do(guarded: Guarded) -> None:
+    for annotations in ({}, {CONFIRM_DELETE: ""}, {CONFIRM_DELETE: "another"}, {"confirm-delete": "orders"}):
+        guarded.create("orders", annotations)
+        assert (
+            "ServiceDatabase test-guarded/orders is guarded against deletion; if it is meant, confirm it first: "
+            f"kubectl annotate servicedatabase --namespace test-guarded orders {CONFIRM_DELETE}=orders"
+        ) in guarded.refusal("orders")
+        assert "orders" in guarded.names()
+        guarded.objects.patch(
+            "ServiceDatabase", "orders", {"metadata": {"annotations": {CONFIRM_DELETE: "orders"}}}, guarded.namespace
+        )
+        assert guarded.refusal("orders") == ""
+        wait_for("its end", lambda: "orders" not in guarded.names())
+
+
+def test_of_many_deleted_at_once_only_those_that_are_confirmed_go(guarded: Guarded, cluster: Cluster) -> None:
+    guarded.create("meant", {CONFIRM_DELETE: "meant"})
+    guarded.create("not-meant")
+    collection = f"/apis/servicedb.io/v1alpha1/namespaces/{guarded.namespace}/servicedatabases"
+    said(cluster, "delete", "--raw", collection)
+    assert {"not-meant", "probe"} <= guarded.names()
+    assert "is guarded against deletion" in said(
+        cluster, "delete", "servicedatabases", "--all", f"--namespace={guarded.namespace}"
+    )
+    wait_for("the end of what was confirmed", lambda: guarded.names() == {"not-meant", "probe"})
+
+
+def test_a_namespace_takes_its_databases_with_it_unasked(guarded: Guarded, cluster: Cluster) -> None:
+    guarded.create("orders")
+    assert guarded.refusal("orders")
+    cluster.kubectl("delete", "namespace", guarded.namespace, "--wait", "--timeout=60s")
