@@ -56,6 +56,11 @@ class Objects(KubeClient):
         encoded = {key: base64.b64encode(value.encode()).decode() for key, value in data.items()}
         self.put(resources.secret(namespace, name), {"metadata": {"name": name, "labels": {**labels}}, "data": encoded})
 
+    def remove(self, path: str) -> None:
+        """Delete the object, as `kubectl delete` would."""
+        with self._changing() as stored:
+            del stored[path]
+
     def remove_secret(self, name: str, namespace: str = NAMESPACE) -> None:
         with self._changing() as stored:
             del stored[resources.secret(namespace, name)]
