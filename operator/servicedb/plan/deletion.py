@@ -97,6 +97,16 @@ def _belongs(role: Role, owner: str) -> bool:
     return note is not None and note.owner == owner and role.name != owner
 
 
+def check_nothing_is_prepared(database: str, count: int, *, server: str) -> None:
+    """Raise NeedsDecision while transactions stand prepared in it: nobody could end them once it is closed."""
+    if count:
+        raise NeedsDecision(
+            "DropBlocked",
+            f'database "{database}" on server "{server}" is not dropped while transactions stand prepared in it '
+            f"({count}); have a DBA end them there: pg_prepared_xacts names them for ROLLBACK PREPARED",
+        )
+
+
 def check_nothing_is_kept(database: str, dependencies: Iterable[Dependency], *, server: str) -> None:
     """Raise NeedsDecision when a role owns something outside of `database` that is more than a leftover."""
     kept = sorted(one for one in dependencies if one.owned and one.database != database and one.catalog not in _MAY_GO)

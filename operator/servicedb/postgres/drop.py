@@ -48,6 +48,15 @@ async def dependencies(connection: Session, roles: Sequence[str]) -> list[Depend
     return [Dependency(*row) async for row in cursor]
 
 
+async def prepared_transactions(connection: Session, database: str) -> int:
+    """How many transactions stand prepared in `database`: no DROP DATABASE gets past one, and nobody else either who
+    can't connect there."""
+    row = await (
+        await connection.execute(b"SELECT count(*) FROM pg_prepared_xacts WHERE database = %s", (database,))
+    ).fetchone()
+    return row[0] if row is not None else 0
+
+
 async def end_sessions(execute: Executor, connection: Session, step: EndSessions) -> None:
     """One transaction, in which alone the administrator may act for the logins."""
     execute.on_step(step)
@@ -88,14 +97,20 @@ async def drop_database(execute: Executor, connection: Session, step: DropDataba
             await connection.execute(b"RESET statement_timeout")
 
 
-async def drop_owned(execute: Executor, inside: Session, step: DropOwned, *, dropped: str, server: str) -> None:
+async def drop_owned(
+    execute: Executor, inside: Session, step: DropOwned, *, grantors: Sequence[str], dropped: str, server: str
+) -> None:
     """One transaction, on a connection inside the step's database. Looks once more at what the role owns there, or
-    anywhere: DROP OWNED BY makes no difference between a leftover and a table."""
+    anywhere: DROP OWNED BY makes no difference between a leftover and a table.
+
+    A privilege is taken back only by who may act for its grantor, which `grantors` may be: any tenant can grant
+    something of its own to any role, and would else keep it from being dropped.
+    """
     execute.on_step(step)
     async with transaction(inside):
         check_nothing_is_kept(dropped, await dependencies(inside, [step.role]), server=server)
         parts = statements(step, server_version=inside.info.server_version)
-        await inside.execute(_acting_for([step.role], execute, inside, parts))
+        await inside.execute(_acting_for([step.role, *grantors], execute, inside, parts))
 
 
 def _acting_for(

@@ -12,6 +12,7 @@ from servicedb.plan.conditions import Finding
 from servicedb.plan.deletion import (
     check_is_ours,
     check_nothing_is_kept,
+    check_nothing_is_prepared,
     drop_role_steps,
     due_at,
     is_beyond_undoing,
@@ -25,6 +26,7 @@ from servicedb.plan.steps import CloseDatabase, DropDatabase, DropOwned, EndSess
 from servicedb.postgres import drop
 from servicedb.postgres.apply import Executor
 from servicedb.postgres.catalog import scan_database
+from servicedb.postgres.connections import translated
 from servicedb.postgres.session import Session
 from servicedb.reconcile.gone import key_of, object_is_gone, tell
 from servicedb.reconcile.world import Server, World
@@ -88,6 +90,7 @@ async def _drop(server: Server, world: World, database: str, marker: Marker) -> 
         check_is_ours(database, marker, seen, server=server.name)
         roles = roles_to_drop(seen, names)
         check_nothing_is_kept(database, await drop.dependencies(connection, roles), server=server.name)
+        check_nothing_is_prepared(database, await drop.prepared_transactions(connection, database), server=server.name)
         beyond_undoing = is_beyond_undoing(marker, seen.databases.get(database))
         if not beyond_undoing and not await object_is_gone(server, world, database, marker):
             return
@@ -101,6 +104,13 @@ async def _drop(server: Server, world: World, database: str, marker: Marker) -> 
     _log.info("dropped: %s (%s)", message, marker.holder)
     await tell(server, world, marker, "Dropped", message)
     world.enqueue(key_of(marker))  # made again meanwhile, it waits for the name
+
+
+def _roles_of(server: Server, database: str) -> list[str]:
+    """The roles of another database that servicedb made, whoever's it is."""
+    assert server.scan is not None
+    names, seen = RoleNames(database), server.scan.of(database)
+    return roles_to_drop(seen, names) if database in server.markers else []
 
 
 async def _scan(server: Server, connection: Session, database: str, marker: Marker) -> ServerScan:
@@ -145,19 +155,20 @@ async def _drop_roles(execute: Executor, connection: Session, server: Server, da
 
 async def _free(execute: Executor, connection: Session, server: Server, database: str, step: DropOwned) -> None:
     assert server.admin is not None
-    arguments = {"dropped": database, "server": server.name}
-    if step.database == LOCK_DATABASE:
-        await drop.drop_owned(execute, connection, step, **arguments)
-        return
+    grantors = _roles_of(server, step.database)
     try:
-        async with server.admin.inside(step.database) as inside:
-            await drop.drop_owned(execute, inside, step, **arguments)
+        with translated(server.admin.endpoint):
+            if step.database == LOCK_DATABASE:
+                await drop.drop_owned(execute, connection, step, grantors=(), dropped=database, server=server.name)
+                return
+            async with server.admin.inside(step.database) as inside:
+                await drop.drop_owned(execute, inside, step, grantors=grantors, dropped=database, server=server.name)
     except (Busy, NeedsDecision):
         raise
     except Problem as problem:
         raise Terminal(
             "DropBlocked",
             f'role "{step.role}" of database "{database}", which is dropped already, holds something in database '
-            f'"{step.database}", where the admin can\'t take it away: {problem}; let the admin connect there, or have '
-            f'a DBA run there: DROP OWNED BY "{step.role}"',
+            f'"{step.database}", where the admin can\'t take it away ({problem}); have a DBA run there: '
+            f'DROP OWNED BY "{step.role}"',
         ) from None
