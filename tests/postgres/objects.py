@@ -15,7 +15,7 @@ from typing import Any
 
 from servicedb.kube import resources
 from servicedb.kube.client import ApiError, Json, KubeClient
-from servicedb.kube.resources import SERVICE_DATABASES
+from servicedb.kube.resources import DATABASE_SERVERS, SERVICE_DATABASES
 
 NAMESPACE, OPERATOR_NAMESPACE = "shop", "servicedb-system"
 
@@ -93,6 +93,9 @@ class Objects(KubeClient):
         """What an API server answers, without its checks of the content."""
         body = json.loads(json.dumps(body))  # what can't be sent to an API server can't be put here
         match method:
+            case "GET" if path == resources.collection(DATABASE_SERVERS):
+                items = [one for place, one in self.read().items() if place.startswith(f"{path}/")]
+                return {"metadata": {}, "items": items}
             case "GET":
                 return _found(self.read(), path)
             case "POST":

@@ -81,6 +81,20 @@ async def reconcile(key: Key, world: World) -> float | None:
 
 
 async def _bring(server: Server, world: World) -> tuple[list[Finding], ServerFacts]:
+    facts = await open_server(server, world)
+    plaintext_refused: bool | str | None = None
+    if server.resource.spec.tls.mode != "Disable" and server.admin is not None:
+        plaintext_refused = await refuses_plaintext(
+            server.admin.endpoint, server.admin.account, server.resource.spec.admin_database
+        )
+    found = list(findings(facts, plaintext_refused=plaintext_refused))
+    held = await release_what_is_gone(server, world)
+    dropped = await drop_what_is_due(server, world)
+    return [held or dropped, *found], facts
+
+
+async def open_server(server: Server, world: World) -> ServerFacts:
+    """Log in as the server's admin, see that it can be used, and read its shared catalogues. Raises a Problem."""
     resource = server.resource
     account = await _account(resource, world)
     endpoint = await _endpoint(server, world)
@@ -98,13 +112,7 @@ async def _bring(server: Server, world: World) -> tuple[list[Finding], ServerFac
     await _keep_admin(server, endpoint, account)
     server.system_identifier = facts.system_identifier
     await scan(server)
-    plaintext_refused: bool | str | None = None
-    if resource.spec.tls.mode != "Disable":
-        plaintext_refused = await refuses_plaintext(endpoint, account, resource.spec.admin_database)
-    found = list(findings(facts, plaintext_refused=plaintext_refused))
-    held = await release_what_is_gone(server, world)
-    dropped = await drop_what_is_due(server, world)
-    return [held or dropped, *found], facts
+    return facts
 
 
 async def scan(server: Server) -> None:
