@@ -7,9 +7,12 @@ from pathlib import Path
 import click
 from kubernetes.aio.config import ConfigException
 
+from servicedb.adopt_command import run_adopt
+from servicedb.api.common import Unreadable
 from servicedb.api.crd import crd_files
 from servicedb.errors import Problem
 from servicedb.handlers import watch
+from servicedb.kube.client import ApiError
 from servicedb.logs import set_up
 from servicedb.postgres.server import server_sql as sql_for_admin
 from servicedb.reconcile.run import run as run_operator
@@ -43,6 +46,35 @@ def run(kubeconfig: str | None) -> None:
 def server_sql(admin: str) -> None:
     """Print what a DBA runs once on a server, for a DatabaseServer's adminSecretRef."""
     click.echo(sql_for_admin(admin), nl=False)
+
+
+@main.command()
+@click.option("--from-cluster", required=True, metavar="UID", help="UID of the other cluster's namespace kube-system.")
+@click.option("--server", metavar="NAME", help="Only the databases on this DatabaseServer.")
+@click.option("--yes", is_flag=True, help="Adopt them. Without it they are only shown.")
+@click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@click.option("--kubeconfig", type=click.Path(), help="Run outside the cluster, with this kubeconfig.")
+def adopt(from_cluster: str, server: str | None, yes: bool, output: str, kubeconfig: str | None) -> None:
+    """Take over the databases of a cluster that this one replaces.
+
+    A cluster that was rebuilt has another UID, and its ServiceDatabases are told that their databases belong to the
+    cluster of before. This marks as this cluster's own all those for which it has a ServiceDatabase of the same
+    namespace, name and database. Nothing else of them changes.
+
+    The other cluster has to be gone, or its operator stopped for good: that can't be seen from here. Were both at
+    work, each database would be the one's that adopted it last, and the other's would read Conflict.
+    """
+    try:
+        if not asyncio.run(run_adopt(kubeconfig, from_cluster, server, yes, output)):
+            sys.exit(1)
+    except InvalidSetting as error:
+        _fail(str(error))
+    except (ConfigException, OSError) as error:
+        _fail(f"no way into a cluster: {error}; run it in a pod, or name a kubeconfig with --kubeconfig")
+    except (Problem, Unreadable) as problem:
+        _fail(str(problem))
+    except ApiError as error:
+        _fail(f"the Kubernetes API server refuses: {error}")
 
 
 @main.command()

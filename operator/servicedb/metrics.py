@@ -14,6 +14,14 @@ QUEUE_DEPTH = Gauge("servicedb_queue_depth", "Objects that wait for a worker")
 STEPS = Counter("servicedb_steps_total", "Steps carried out", ["step"])
 DRIFT = Counter("servicedb_drift_repaired_total", "Changes by hand that were taken back", ["server", "step"])
 DATABASES = Gauge("servicedb_server_databases", "Databases of this cluster on a server", ["server"])
+DELETING = Gauge(
+    "servicedb_databases_deleting", "Databases of deleted objects that are dropped when their grace is over", ["server"]
+)
+DROPS_BLOCKED = Gauge(
+    "servicedb_drops_blocked",
+    "Databases whose grace is over and that could not be dropped at the last look",
+    ["server"],
+)
 SERVER_UP = Gauge("servicedb_server_up", "Whether the last look at a server succeeded", ["server"])
 LOGIN_TESTS = Counter("servicedb_login_tests_total", "Logins tried with the credentials of a Secret", ["outcome"])
 CRD_MATCHES = Gauge("servicedb_crd_matches", "Whether a CRD in the cluster is of the operator's release", ["crd"])

@@ -18,7 +18,7 @@ from servicedb.kube.client import Json
 from servicedb.plan.steps import DatabaseStep, InsideStep, RoleStep, Step
 
 from tests.postgres.objects import Objects
-from tests.postgres.provision import Operator
+from tests.postgres.provision import AT_ONCE, Operator
 
 # Forks from a process that has imported everything: a hundred of them take as long as a few fresh interpreters.
 _context = multiprocessing.get_context("forkserver")
@@ -42,6 +42,25 @@ def killed_at(file: Path, database: str, kind: type[Step], moment: Moment) -> Fo
     process.start()
     process.join()
     return process
+
+
+def killed_while_deleting(file: Path, kind: type[Step], moment: Moment) -> ForkServerProcess:
+    """An operator that saw what has been deleted of the objects in `file`, and let it go up to that moment."""
+    process = _context.Process(target=_let_go, args=(file, kind, moment))
+    process.start()
+    process.join()
+    return process
+
+
+def _let_go(file: Path, kind: type[Step], moment: Moment) -> None:
+    asyncio.run(_looks(Objects(file), _Death(kind, moment)))
+
+
+async def _looks(objects: Objects, death: "_Death") -> None:
+    async with Operator(_Listened(objects.file, death), death.on_step, AT_ONCE) as operator:
+        _listen_to_statements(death)
+        for _ in range(3):
+            await operator.look()
 
 
 def _bring(file: Path, database: str, kind: type[Step], moment: Moment) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 from servicedb.kube import resources
 from servicedb.kube.client import ApiError, Json, KubeClient
-from servicedb.kube.resources import SERVICE_DATABASES
+from servicedb.kube.resources import DATABASE_SERVERS, SERVICE_DATABASES
 
 NAMESPACE, OPERATOR_NAMESPACE = "shop", "servicedb-system"
 
@@ -56,6 +56,11 @@ class Objects(KubeClient):
         encoded = {key: base64.b64encode(value.encode()).decode() for key, value in data.items()}
         self.put(resources.secret(namespace, name), {"metadata": {"name": name, "labels": {**labels}}, "data": encoded})
 
+    def remove(self, path: str) -> None:
+        """Delete the object, as `kubectl delete` would."""
+        with self._changing() as stored:
+            del stored[path]
+
     def remove_secret(self, name: str, namespace: str = NAMESPACE) -> None:
         with self._changing() as stored:
             del stored[resources.secret(namespace, name)]
@@ -88,6 +93,9 @@ class Objects(KubeClient):
         """What an API server answers, without its checks of the content."""
         body = json.loads(json.dumps(body))  # what can't be sent to an API server can't be put here
         match method:
+            case "GET" if path == resources.collection(DATABASE_SERVERS):
+                items = [one for place, one in self.read().items() if place.startswith(f"{path}/")]
+                return {"metadata": {}, "items": items}
             case "GET":
                 return _found(self.read(), path)
             case "POST":

@@ -37,6 +37,9 @@ from tests.postgres.server import Login, Server
 
 T = TypeVar("T")
 
+AT_ONCE = Settings(resync=0.001)
+"""With these an object is believed to be gone at the second look, however soon that comes."""
+
 SERVER = Key(DATABASE_SERVERS, "", "main")
 
 
@@ -212,11 +215,12 @@ class Operator:
 
     objects: Objects
     on_step: Callable[[Step], None] = ignore
+    settings: Settings = field(default_factory=Settings)
     world: _World = field(init=False)
     _steps: list[Step] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.world = _World(self.objects, Settings(), self.objects.cluster_uid, on_step=self._note)
+        self.world = _World(self.objects, self.settings, self.objects.cluster_uid, on_step=self._note)
 
     async def bring(self, name: str) -> Round:
         """Look at the server, then at the database `name`."""

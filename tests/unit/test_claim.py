@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from servicedb.errors import NeedsDecision, Problem, Terminal
+from servicedb.errors import NeedsDecision, Problem, Retryable, Terminal
 from servicedb.plan.claim import claim
 from servicedb.plan.marker import Marker
 from servicedb.plan.observed import Role, ServerScan
@@ -239,6 +239,91 @@ def test_what_was_ours_is_not_made_anew_unless_somebody_says_so(wanted, seen, re
     assert raised.value.reason == reason
     assert sentence in raised.value.message
     assert raised.value.condition == "DatabaseReady"
+
+
+ADOPTABLE = replace(WANTED, adoptable=True)
+LET_GO = [
+    pytest.param({"released": "2025-01-01T00:00:00+00:00"}, id="released"),
+    pytest.param({"deleted_at": "2025-01-01T00:00:00+00:00", "policy": "Delete"}, id="deleted"),
+]
+FORMER_HOLDERS = [
+    pytest.param(OTHERS, id="another object's"),
+    pytest.param(replace(OURS, cluster="cluster-9", namespace_uid="namespace-9"), id="another cluster's"),
+    pytest.param(replace(OURS, namespace_uid="namespace-0"), id="the namespace of before"),
+]
+
+
+@pytest.mark.parametrize("state", LET_GO)
+@pytest.mark.parametrize("holder", FORMER_HOLDERS)
+def test_what_somebody_has_let_go_is_had_by_who_is_listed(holder, state):
+    marker = replace(holder, **state)
+    assert claim(ADOPTABLE, marked(marker, OPEN), server="main") == marker
+    with pytest.raises(Terminal) as raised:
+        claim(WANTED, marked(marker, OPEN), server="main")
+    entry = "{databaseName: orders, namespace: shop, name: orders}"
+    assert f"adds {entry} to spec.adoptable of DatabaseServer main" in raised.value.message
+
+
+@pytest.mark.parametrize("holder", FORMER_HOLDERS)
+def test_what_belongs_to_a_living_object_is_never_handed_over(holder):
+    with pytest.raises(Terminal) as raised:
+        claim(ADOPTABLE, marked(holder, OPEN), server="main")
+    assert raised.value.reason in ("Conflict", "ReleasedByOther")
+
+
+@pytest.mark.parametrize("comment", [None, "by hand", OURS.comment()[:-1]])
+@pytest.mark.parametrize("wanted", [ADOPTABLE, replace(KNOWN, adoptable=True)], ids=["unknown", "known"])
+def test_a_lost_marker_is_written_again_for_who_is_listed(wanted, comment):
+    assert claim(wanted, with_owner(marked(OURS, OPEN), comment=comment), server="main") == OURS
+
+
+def with_owner(seen: ServerScan, **changes: object) -> ServerScan:
+    return replace(seen, roles={**seen.roles, OWNER: replace(seen.roles[OWNER], **changes)})  # type: ignore[arg-type]
+
+
+LOST = with_owner(marked(OURS, OPEN), comment=None)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "seen"),
+    [
+        pytest.param(ADOPTABLE, replace(LOST, databases={}), id="no database"),
+        pytest.param(ADOPTABLE, without_role(LOST, OWNER), id="no owner role"),
+        pytest.param(ADOPTABLE, without_role(LOST, RW), id="no group"),
+        pytest.param(ADOPTABLE, with_role(LOST, RW, None), id="a group without its note"),
+        pytest.param(ADOPTABLE, with_role(LOST, RW, note(APP, owner="invoices__owner")), id="another's group"),
+        pytest.param(ADOPTABLE, with_owner(LOST, login=True), id="an owner role that logs in"),
+        pytest.param(
+            ADOPTABLE, replace(LOST, databases={"orders": database(owner=STRANGER)}), id="somebody else's database"
+        ),
+        pytest.param(replace(ADOPTABLE, known_oid="777"), LOST, id="another OID than the object knows"),
+        pytest.param(ADOPTABLE, scan(databases=[UNMARKED_DATABASE]), id="a database that servicedb never made"),
+    ],
+)
+def test_a_database_that_was_never_ours_is_not_taken_over_so(wanted, seen):
+    with pytest.raises(Problem):
+        claim(wanted, seen, server="main")
+
+
+DROPPING = replace(OURS, deleted_at="2025-01-01T00:00:00+00:00", dropping="2025-01-08T00:00:00+00:00", policy="Delete")
+
+
+@pytest.mark.parametrize("wanted", [WANTED, KNOWN, ADOPTABLE])
+@pytest.mark.parametrize("bases", [[], [replace(CLOSED, valid=False)]], ids=["gone", "half gone"])
+def test_while_the_last_of_it_is_being_dropped_a_new_one_waits(wanted, bases):
+    with pytest.raises(Retryable) as raised:
+        claim(wanted, marked(DROPPING, *bases), server="main")
+    assert raised.value.reason == "BeingDropped"
+
+
+def test_a_drop_that_has_not_reached_the_data_is_undone():
+    assert claim(WANTED, marked(DROPPING, CLOSED), server="main") == DROPPING
+
+
+def test_a_deleted_database_that_somebody_dropped_by_hand_is_missed():
+    with pytest.raises(NeedsDecision) as raised:
+        claim(WANTED, marked(replace(DROPPING, dropping=None)), server="main")
+    assert raised.value.reason == "DatabaseMissing"
 
 
 COMMENTS = st.sampled_from([None, "by hand", OURS.comment(), UNOPENED.comment(), OTHERS.comment(), note(APP)])

@@ -11,15 +11,22 @@ from hypothesis import strategies as st
 from servicedb.plan.observed import PUBLIC, Membership, Privilege
 from servicedb.plan.steps import (
     CREATION,
+    DELETION,
+    UNDO,
     AlterRole,
     ChangeSchemaOwner,
     ChangeSetting,
+    CloseDatabase,
     CommentOnRole,
     CreateDatabase,
     CreateExtension,
     CreateRole,
     CreateSchema,
+    DeleteSecret,
+    DropDatabase,
+    DropOwned,
     DropRole,
+    EndSessions,
     Grant,
     GrantByDefault,
     GrantOnDatabase,
@@ -125,6 +132,20 @@ TABLE: list[tuple[Step, list[str]]] = [
     (CreateExtension(WHY, "e", "s", None), ['CREATE EXTENSION "e" SCHEMA "s"']),
     (CreateExtension(WHY, "e", "s", "1.6"), ['CREATE EXTENSION "e" SCHEMA "s" VERSION \'1.6\'']),
     (UpdateExtension(WHY, "e", "1.6"), ["ALTER EXTENSION \"e\" UPDATE TO '1.6'"]),
+    (
+        CloseDatabase(WHY, "d", "o", "{}"),
+        ["COMMENT ON ROLE \"o\" IS '{}'", 'ALTER DATABASE "d" WITH ALLOW_CONNECTIONS false'],
+    ),
+    (
+        EndSessions(WHY, ("r", "s'")),
+        [
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename IN ('r', 's''')"
+            " AND pid <> pg_backend_pid()"
+        ],
+    ),
+    (DropDatabase(WHY, "d"), ['DROP DATABASE "d" WITH (FORCE)']),
+    (DropDatabase(WHY, "d", force=False), ['DROP DATABASE "d"']),
+    (DropOwned(WHY, "r", "d"), ['DROP OWNED BY "r"']),
 ]
 
 
@@ -149,13 +170,14 @@ def test_each_step_is_written_so(step, expected):
 
 
 def test_every_kind_of_step_is_in_the_table_or_needs_no_sql():
-    needing_sql = {kind for kind in kinds() if not issubclass(kind, SecretStep | SetPassword)}
+    needing_sql = {kind for kind in kinds() if not issubclass(kind, SecretStep | SetPassword | DeleteSecret)}
     assert needing_sql == {type(step) for step, _ in TABLE}
 
 
-def test_creation_names_kinds_of_steps_each_once():
-    assert set(CREATION) <= set(kinds())
-    assert len(CREATION) == len(set(CREATION))
+@pytest.mark.parametrize("sequence", [CREATION, DELETION, UNDO], ids=["creation", "deletion", "undo"])
+def test_a_sequence_names_kinds_of_steps_each_once(sequence):
+    assert set(sequence) <= set(kinds())
+    assert len(sequence) == len(set(sequence))
 
 
 @pytest.mark.parametrize("step", [PrepareSecret(WHY, "app", "r"), SetPassword(WHY, "app", "r")])
@@ -207,6 +229,9 @@ HOSTILE: list[tuple[Step, list[str]]] = [
     (ChangeSchemaOwner(WHY, EVIL, EVIL), [f"ALTER SCHEMA {QUOTED} OWNER TO {QUOTED}"]),
     (CreateExtension(WHY, EVIL, EVIL, "1'"), [f"CREATE EXTENSION {QUOTED} SCHEMA {QUOTED} VERSION '1'''"]),
     (UpdateExtension(WHY, EVIL, "1'"), [f"ALTER EXTENSION {QUOTED} UPDATE TO '1'''"]),
+    (CloseDatabase(WHY, EVIL, EVIL, ""), [f"COMMENT ON ROLE {QUOTED} IS", f"ALTER DATABASE {QUOTED} WITH"]),
+    (DropDatabase(WHY, EVIL), [f"DROP DATABASE {QUOTED} WITH"]),
+    (DropOwned(WHY, EVIL, EVIL), [f"DROP OWNED BY {QUOTED}"]),
 ]
 
 

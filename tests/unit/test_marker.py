@@ -128,7 +128,7 @@ def test_no_value_of_another_type_raises_or_gets_through(name, value):
     if marker is not None:
         held = getattr(marker, name)
         assert type(held) is (int if name == "oid" else str) or (
-            held is None and name in ("oid", "released", "deleted_at")
+            held is None and name in ("oid", "released", "deleted_at", "dropping")
         )
 
 

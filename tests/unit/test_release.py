@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from servicedb.api.strings import Percent
 from servicedb.plan.marker import Marker, RoleNote
 from servicedb.plan.observed import Role
-from servicedb.plan.release import Absence, CrdState, LiveObject, is_gone, releases
+from servicedb.plan.release import Absence, CrdState, LiveObject, is_gone, marker_of_gone, releases
 from servicedb.plan.steps import AlterRole, CommentOnRole
 from servicedb.reconcile.release import release_steps
 
@@ -51,7 +51,8 @@ def gone(
         pytest.param({"crd": replace(CRD, uid="crd-2")}, False, id="CRD made again"),
         pytest.param({"crd": None, "namespace_uid": None}, False, id="no CRD, no namespace"),
         pytest.param({"marker": replace(MARKER, cluster="cluster-2")}, False, id="another cluster's"),
-        pytest.param({"marker": replace(MARKER, released="2025-01-01T00:00:00+00:00")}, False, id="released already"),
+        pytest.param({"marker": replace(MARKER, released="2025-01-01T00:00:00+00:00")}, True, id="released already"),
+        pytest.param({"marker": replace(MARKER, deleted_at="2025-01-01T00:00:00+00:00")}, True, id="deleted already"),
     ],
 )
 def test_when_an_object_is_gone(changes, expected):
@@ -175,6 +176,19 @@ def test_nothing_is_released_before_its_confirmation_nor_beyond_the_guard(ages, 
 
 
 RELEASED = replace(MARKER, released=NOW.isoformat())
+
+
+@pytest.mark.parametrize(
+    ("policy", "expected"),
+    [
+        pytest.param("Retain", RELEASED, id="Retain"),
+        pytest.param("Delete", replace(MARKER, policy="Delete", deleted_at=NOW.isoformat()), id="Delete"),
+        pytest.param("delete", replace(RELEASED, policy="delete"), id="a word that is not known keeps it"),
+    ],
+)
+def test_what_the_policy_makes_of_a_database_whose_object_is_gone(policy, expected):
+    assert marker_of_gone(replace(MARKER, policy=policy), NOW) == expected
+    assert expected.let_go
 
 
 def test_a_release_notes_itself_then_closes_every_login_of_the_database():

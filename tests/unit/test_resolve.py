@@ -195,7 +195,6 @@ def test_no_login_is_shut_out_and_together_they_keep_to_the_limit(total, own):
         ),
         pytest.param({"spec.mode": "Plan"}, "NotSupportedYet", "spec.mode Plan", id="Plan"),
         pytest.param({"spec.driftPolicy": "Report"}, "NotSupportedYet", "spec.driftPolicy Report", id="Report"),
-        pytest.param({"spec.deletion.policy": "Delete"}, "NotSupportedYet", "policy Delete", id="Delete"),
         pytest.param({"spec.credentials.rotateEvery": "30d"}, "NotSupportedYet", "rotateEvery", id="rotateEvery"),
         pytest.param(
             {"metadata.annotations": {"servicedb.io/rotate-at": "now"}}, "NotSupportedYet", "rotate-at", id="rotate-at"
@@ -329,3 +328,20 @@ def test_the_applications_secret_is_the_binding():
 def test_the_marker_is_taken_as_it_is_given():
     marker = replace(MARKER, uid="object-2")
     assert resolve(ServiceDatabase.parse(MINIMAL_DATABASE), SERVER, marker).marker is marker
+
+
+ENTRY = {"databaseName": "onboarding", "namespace": "kyc", "name": "onboarding"}
+
+
+@pytest.mark.parametrize(
+    ("entry", "expected"),
+    [
+        pytest.param(ENTRY, True, id="listed"),
+        pytest.param({**ENTRY, "databaseName": "clients"}, False, id="another database"),
+        pytest.param({**ENTRY, "namespace": "shop"}, False, id="another namespace"),
+        pytest.param({**ENTRY, "name": "clients"}, False, id="another object"),
+    ],
+)
+def test_a_database_may_be_taken_over_by_the_object_that_is_listed(entry, expected):
+    server = DatabaseServer.parse(changed(MINIMAL_SERVER, {"spec.adoptable": [entry]}))
+    assert resolve(ServiceDatabase.parse(MINIMAL_DATABASE), server, MARKER).adoptable is expected

@@ -34,12 +34,24 @@ class Written:
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Which Secret, and for which login: `owner` is server/database, the mark by which it is known to be ours."""
+    """Which Secret, and for which login: `owner` is server/database, the mark by which it is known to be ours.
+
+    `formerly` are marks that it may still carry, such as those of releases that went by the DatabaseServer's name.
+    """
 
     namespace: str
     name: str
     owner: str
     role: str
+    formerly: tuple[str, ...] = ()
+
+    @property
+    def mark(self) -> str:
+        """The value of the annotation `credential-of`."""
+        return f"{self.owner}/{self.role}"
+
+    def is_marked(self, mark: str) -> bool:
+        return mark.rpartition("/")[0] in (self.owner, *self.formerly)
 
 
 async def read(kube: KubeClient, address: Address) -> Written | None:
@@ -65,7 +77,7 @@ async def prepare(
         "metadata": {
             "name": address.name,
             "labels": {MANAGED_BY: "servicedb", ROLE: address.role},
-            "annotations": {CREDENTIAL_OF: f"{address.owner}/{address.role}"},
+            "annotations": {CREDENTIAL_OF: address.mark},
         },
         "data": _encoded(data),
     }
@@ -90,7 +102,7 @@ async def activate(
     `now` is the time of a new password, None where only the other keys are brought up to date.
     """
     stale = dict.fromkeys(set(there.data) - set(data))
-    own = {CREDENTIAL_OF: f"{address.owner}/{address.role}"}
+    own = {CREDENTIAL_OF: address.mark}
     if now is not None:
         own[ROTATED_AT] = now.astimezone(UTC).isoformat(timespec="seconds")
     change: Json = {
@@ -113,14 +125,18 @@ async def delete(kube: KubeClient, address: Address) -> bool:
 
 
 def up_to_date(
-    there: Written, data: Mapping[str, str], labels: Mapping[str, str], annotations: Mapping[str, str]
+    there: Written,
+    address: Address,
+    data: Mapping[str, str],
+    labels: Mapping[str, str],
+    annotations: Mapping[str, str],
 ) -> bool:
-    """Whether the Secret says exactly `data`, with at least these labels and annotations."""
+    """Whether the Secret says exactly `data`, with at least these labels and annotations, and our present mark."""
     held = {key: value.get_secret_value() for key, value in there.data.items()}
     return (
         held == dict(data)
         and labels.items() <= (there.metadata.get("labels") or {}).items()
-        and annotations.items() <= (there.metadata.get("annotations") or {}).items()
+        and {**annotations, CREDENTIAL_OF: address.mark}.items() <= (there.metadata.get("annotations") or {}).items()
     )
 
 
@@ -141,7 +157,7 @@ def _written(body: Json, address: Address) -> Written:
     labels, annotations = metadata.get("labels") or {}, metadata.get("annotations") or {}
     mark = str(annotations.get(CREDENTIAL_OF, ""))
     seen = SeenSecret(
-        ours=labels.get(MANAGED_BY) == "servicedb" and mark.rpartition("/")[0] == address.owner,
+        ours=labels.get(MANAGED_BY) == "servicedb" and address.is_marked(mark),
         version=f"{metadata['uid']}/{metadata['resourceVersion']}",
         username=_text(data, "username"),
         password=data.get("password"),

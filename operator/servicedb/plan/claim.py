@@ -3,16 +3,18 @@
 A database or role without our marker is never altered and never dropped.
 """
 
-from servicedb.errors import NeedsDecision, Terminal
+from servicedb.errors import NeedsDecision, Retryable, Terminal
+from servicedb.plan.deletion import is_beyond_undoing
 from servicedb.plan.marker import Marker, RoleNote
 from servicedb.plan.observed import ServerScan
 from servicedb.plan.wanted import Wanted
 
 
 def claim(wanted: Wanted, seen: ServerScan, *, server: str) -> Marker | None:
-    """The marker under which the database is ours already; None when nothing of it is there yet.
+    """The marker under which the database is ours already, or may be now; None when nothing of it is there yet.
 
-    Raises Terminal when somebody else holds it, NeedsDecision when it is known and not there any more.
+    Raises Terminal when somebody else holds it, NeedsDecision when it is known and not there any more, Retryable while
+    it is being dropped.
     """
     owner = seen.roles.get(wanted.names.owner)
     if owner is None:
@@ -20,12 +22,40 @@ def claim(wanted: Wanted, seen: ServerScan, *, server: str) -> Marker | None:
         return None
     marker = Marker.read(owner.comment)
     if marker is None:
-        raise _unmarked_owner(wanted, server)
-    if not marker.same_object(wanted.marker):
+        if not (wanted.adoptable and _is_of_our_making(wanted, seen)):
+            raise _unmarked_owner(wanted, server)
+        marker = wanted.marker.with_oid(seen.databases[wanted.database].oid)
+    if not marker.same_object(wanted.marker) and not (wanted.adoptable and marker.let_go):
         raise _held_by_other(wanted, marker, server)
+    if is_beyond_undoing(marker, seen.databases.get(wanted.database)):
+        raise _being_dropped(wanted, server)
     _database_must_fit(wanted, marker, seen, server)
     _logins_must_be_free(wanted, seen, server)
     return marker
+
+
+def _is_of_our_making(wanted: Wanted, seen: ServerScan) -> bool:
+    """Whether a database without its marker has else all that servicedb gives one, none of which a tenant could: the
+    admin as its owner, an owner role that nobody logs in with, and groups that name that role in their notes."""
+    database = seen.databases.get(wanted.database)
+    notes = [RoleNote.read(seen.roles[group].comment) for group in wanted.groups if group in seen.roles]
+    return (
+        database is not None
+        and database.owner == seen.admin
+        and wanted.known_oid in (None, str(database.oid))
+        and not seen.roles[wanted.names.owner].login
+        and len(notes) == len(wanted.groups)
+        and all(note is not None and note.owner == wanted.names.owner for note in notes)
+    )
+
+
+def _being_dropped(wanted: Wanted, server: str) -> Retryable:
+    return Retryable(
+        "BeingDropped",
+        f'database "{wanted.database}" on server "{server}", of the object that was deleted before, is being dropped; '
+        "a new one is made when nothing of it is left (the DatabaseServer says what keeps it, if anything does)",
+        condition="DatabaseReady",
+    )
 
 
 def _nothing_may_be_there(wanted: Wanted, seen: ServerScan, server: str) -> None:
@@ -86,9 +116,16 @@ def _marker_lost(wanted: Wanted, server: str, what: str) -> Terminal:
     return Terminal(
         "MarkerLost",
         f'database "{wanted.database}" on server "{server}" can no longer be told to be this object\'s: {what}; '
-        "nothing is changed until an admin restores that role and its comment",
+        "nothing is changed until an admin restores that role and its comment, or, where only the comment is lost, "
+        f"{_hand_over(wanted, server)}",
         condition="DatabaseReady",
     )
+
+
+def _hand_over(wanted: Wanted, server: str) -> str:
+    """What an admin writes so that this object may have the database."""
+    entry = f"{{databaseName: {wanted.database}, namespace: {wanted.marker.namespace}, name: {wanted.marker.name}}}"
+    return f"adds {entry} to spec.adoptable of DatabaseServer {server}"
 
 
 def _held_by_other(wanted: Wanted, marker: Marker, server: str) -> Terminal:
@@ -98,18 +135,25 @@ def _held_by_other(wanted: Wanted, marker: Marker, server: str) -> Terminal:
         wanted.marker.name,
     )
     where = f'database "{wanted.database}" on server "{server}"'
+    choices = f"choose another spec.databaseName, or have an admin hand it over, who {_hand_over(wanted, server)}"
     if same_name:
+        left = "was left" if marker.let_go else "is about to be left"
         return Terminal(
             "ReleasedByOther",
-            f"{where} was left by an object of this name in an earlier namespace {marker.namespace} "
-            f"(namespace uid {marker.namespace_uid}); choose another spec.databaseName, or have an admin hand it over",
+            f"{where} {left} by an object of this name in an earlier namespace {marker.namespace} "
+            f"(namespace uid {marker.namespace_uid}); {choices}",
             condition="DatabaseReady",
         )
-    state = "was released by" if marker.released else "belongs to"
+    if marker.let_go:
+        return Terminal("Conflict", f"{where} was released by {marker.holder}; {choices}", condition="DatabaseReady")
+    elsewhere = (
+        ""
+        if marker.cluster == wanted.marker.cluster
+        else ", or, if that cluster is no more and this one has taken its place, run `servicedb adopt --from-cluster`"
+    )
     return Terminal(
         "Conflict",
-        f"{where} {state} {marker.holder}; choose another spec.databaseName, "
-        f"or have it listed under spec.adoptable of DatabaseServer {server}",
+        f"{where} belongs to {marker.holder}; choose another spec.databaseName{elsewhere}",
         condition="DatabaseReady",
     )
 

@@ -17,7 +17,8 @@ class Marker:
     """Whose database this is, and what to do when the object is gone.
 
     `cluster` is the UID of the namespace kube-system, `crd` that of the CustomResourceDefinition. `oid` is
-    the database's, known once it has been opened. `released` (RFC 3339) is set when the object was found gone.
+    the database's, known once it has been opened. When the object was found gone `released` is set, or with policy
+    Delete `deleted_at`, and when the drop has begun `dropping`, each to the time (RFC 3339).
     """
 
     cluster: str
@@ -31,6 +32,12 @@ class Marker:
     oid: int | None = None
     released: str | None = None
     deleted_at: str | None = None
+    dropping: str | None = None
+
+    @property
+    def let_go(self) -> bool:
+        """Whether no object stands for the database any more."""
+        return self.released is not None or self.deleted_at is not None
 
     @property
     def holder(self) -> str:
@@ -61,7 +68,7 @@ class Marker:
         except TypeError:
             return None
         needed = (marker.cluster, marker.crd, marker.namespace, marker.namespace_uid, marker.name, marker.uid)
-        times = [time for time in (marker.released, marker.deleted_at) if time is not None]
+        times = [time for time in (marker.released, marker.deleted_at, marker.dropping) if time is not None]
         texts = (*needed, marker.policy, marker.grace, *times)
         if not all(isinstance(text, str) for text in texts) or "" in needed:
             return None

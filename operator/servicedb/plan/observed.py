@@ -52,7 +52,10 @@ class Role:
 
 @dataclass(frozen=True, slots=True)
 class Database:
-    """A row of pg_database. `changes` is (stats_reset, tuples changed): it moves when the inside may have."""
+    """A row of pg_database. `changes` is (stats_reset, tuples changed): it moves when the inside may have.
+
+    `valid` False: a DROP DATABASE was interrupted, and nothing but another one is possible any more.
+    """
 
     name: str
     oid: int
@@ -61,6 +64,7 @@ class Database:
     privileges: frozenset[Privilege]
     comment: str | None = None
     changes: tuple[str, int] = ("", 0)
+    valid: bool = True
 
 
 Settings = Mapping[str, str]

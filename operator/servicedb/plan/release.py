@@ -1,7 +1,7 @@
 """When an object counts as gone, and its database is let go. Nothing here trusts an absence that has another cause."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from hashlib import sha256
 
@@ -56,13 +56,23 @@ def is_gone(
     `server` is the system identifier of the server that the database stands on. A marker of an earlier CRD counts only
     once a person has `acknowledged` the CRD that there is now, by its UID.
     """
-    if marker.cluster != cluster or marker.released is not None:
+    if marker.cluster != cluster:
         return False
     if crd is None or not crd.established or crd.terminating or crd.uid not in (marker.crd, acknowledged):
         return False
     if namespace_uid != marker.namespace_uid or live is None:
         return True
     return live.server is not None and (live.server, live.database) != (server, database)
+
+
+def marker_of_gone(marker: Marker, now: datetime) -> Marker:
+    """The marker of a database whose object is gone `now`: with policy Delete the grace begins, else it stays for good.
+
+    The time is written in full: cut down to seconds, the grace would end before it has passed.
+    """
+    if marker.policy == "Delete":
+        return replace(marker, deleted_at=now.isoformat())
+    return replace(marker, released=now.isoformat(timespec="seconds"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,7 +82,14 @@ def resolve(sdb: ServiceDatabase, server: DatabaseServer, marker: Marker) -> Wan
         locale_provider=sdb.spec.locale_provider,
         known_oid=sdb.status.database_oid,
         recreate=sdb.metadata.annotations.get(RECREATE),
+        adoptable=is_adoptable(database, sdb, server),
     )
+
+
+def is_adoptable(database: str, sdb: ServiceDatabase, server: DatabaseServer) -> bool:
+    """Whether spec.adoptable of `server` lets `sdb` take over `database`."""
+    wanted = (database, sdb.metadata.namespace, sdb.metadata.name)
+    return any((entry.database_name, entry.namespace, entry.name) == wanted for entry in server.spec.adoptable)
 
 
 def _refuse_what_is_not_there_yet(sdb: ServiceDatabase) -> None:
@@ -90,7 +97,6 @@ def _refuse_what_is_not_there_yet(sdb: ServiceDatabase) -> None:
     missing = {
         "spec.mode Plan": spec.mode == "Plan",
         "spec.driftPolicy Report": spec.drift_policy == "Report",
-        "spec.deletion.policy Delete": spec.deletion.policy == "Delete",
         "spec.credentials.rotateEvery": spec.credentials.rotate_every is not None,
         f"the annotation {ROTATE_AT}": ROTATE_AT in sdb.metadata.annotations,
         "overrides of a role": any(role.overrides for _, role in spec.roles.named() if hasattr(role, "overrides")),

@@ -37,6 +37,14 @@ class ActivateSecret(SecretStep):
 
 
 @dataclass(frozen=True, slots=True)
+class DeleteSecret(Step):
+    """Delete a Secret whose passwords nobody is to use any more, if it is ours. `role` is that of its login."""
+
+    role: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class RoleStep(Step):
     """A change to roles: all of them in one round commit together."""
 
@@ -191,6 +199,38 @@ class RevokeByDefault(InsideStep):
     privilege: Privilege
 
 
+@dataclass(frozen=True, slots=True)
+class EndSessions(Step):
+    """End every session of these logins, in whichever database. They can't log in any more by then."""
+
+    roles: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CloseDatabase(Step):
+    """Say in the marker on `owner_role` that the drop has begun, and let nobody connect any more: both or neither."""
+
+    database: str
+    owner_role: str
+    comment: str
+
+
+@dataclass(frozen=True, slots=True)
+class DropDatabase(Step):
+    """A statement of its own: DROP DATABASE stands in no transaction. `force` ends the sessions that are left."""
+
+    name: str
+    force: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class DropOwned(Step):
+    """Take back what `role` was granted in `database`, and drop the little that may go with it (see plan.deletion)."""
+
+    role: str
+    database: str
+
+
 CREATION: tuple[type[Step], ...] = (
     PrepareSecret,
     CreateRole,
@@ -212,3 +252,21 @@ CREATION: tuple[type[Step], ...] = (
     ActivateSecret,
 )
 """Every kind of step that makes a database from nothing, in the order in which they first come."""
+
+DELETION: tuple[type[Step], ...] = (
+    CommentOnRole,
+    AlterRole,
+    EndSessions,
+    DeleteSecret,
+    CloseDatabase,
+    DropDatabase,
+    DropOwned,
+    DropRole,
+)
+"""Every kind of step from the moment at which an object with policy Delete is gone until nothing is left of its
+database, in the order in which they first come. EndSessions comes where there are sessions, DropOwned where a role
+holds something outside of the database."""
+
+UNDO: tuple[type[Step], ...] = (PrepareSecret, CommentOnRole, AlterRole, SetPassword, ProveLogin, ActivateSecret)
+"""Every kind of step by which a deleted object that is made again within its grace gets its database back, in the order
+in which they first come."""

@@ -49,7 +49,10 @@ class WantedExtension:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """One database with everything that belongs to it."""
+    """One database with everything that belongs to it.
+
+    `adoptable`: the server's admins let this object take the database over when nobody stands for it any more.
+    """
 
     database: str
     names: RoleNames
@@ -64,6 +67,7 @@ class Wanted:
     locale_provider: str | None = None
     known_oid: str | None = None
     recreate: str | None = None
+    adoptable: bool = False
 
     @property
     def groups(self) -> tuple[str, str]:

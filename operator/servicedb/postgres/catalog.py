@@ -46,7 +46,8 @@ SELECT current_user AS admin,
             'comment', shobj_description(oid, 'pg_authid'))) FROM chosen) AS roles,
        (SELECT json_agg(json_build_object(
             'name', b.datname, 'oid', b.oid::bigint, 'owner', pg_get_userbyid(b.datdba),
-            'allow_connections', b.datallowconn, 'comment', shobj_description(b.oid, 'pg_database'),
+            'allow_connections', b.datallowconn, 'valid', b.datconnlimit <> -2,
+            'comment', shobj_description(b.oid, 'pg_database'),
             'privileges', (SELECT json_agg(json_build_array(
                     CASE a.grantee WHEN 0 THEN NULL ELSE pg_get_userbyid(a.grantee) END,
                     a.privilege_type, a.is_grantable))
@@ -176,6 +177,7 @@ def _database(base: Mapping[str, Any]) -> Database:
         privileges=_privileges(base["privileges"]),
         comment=base["comment"],
         changes=(base["reset"] or "", base["changed"] or 0),
+        valid=base["valid"],
     )
 
 

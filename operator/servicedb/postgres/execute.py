@@ -7,12 +7,16 @@ from servicedb.plan.steps import (
     AlterRole,
     ChangeSchemaOwner,
     ChangeSetting,
+    CloseDatabase,
     CommentOnRole,
     CreateDatabase,
     CreateExtension,
     CreateRole,
     CreateSchema,
+    DropDatabase,
+    DropOwned,
     DropRole,
+    EndSessions,
     Grant,
     GrantByDefault,
     GrantOnDatabase,
@@ -29,6 +33,10 @@ from servicedb.plan.steps import (
 _NEW_ROLE = sql.SQL("NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS")
 _ROLE_OPTIONS = frozenset(
     "LOGIN NOLOGIN INHERIT NOINHERIT NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS".split()
+)
+
+_END_SESSIONS = sql.SQL(
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename IN ({}) AND pid <> pg_backend_pid()"
 )
 
 
@@ -80,6 +88,16 @@ def statements(step: Step, *, server_version: int) -> list[sql.Composed]:
         case UpdateExtension():
             text = sql.SQL("ALTER EXTENSION {} UPDATE TO {}")
             return [text.format(sql.Identifier(step.name), sql.Literal(step.version))]
+        case CloseDatabase():
+            close = sql.SQL("ALTER DATABASE {} WITH ALLOW_CONNECTIONS false").format(sql.Identifier(step.database))
+            return [comment_on_role(step.owner_role, step.comment), close]
+        case EndSessions():
+            return [_END_SESSIONS.format(sql.SQL(", ").join(map(sql.Literal, step.roles)))]
+        case DropDatabase():
+            drop = sql.SQL("DROP DATABASE {}").format(sql.Identifier(step.name))
+            return [drop + sql.SQL(" WITH (FORCE)") if step.force else drop]
+        case DropOwned():
+            return [sql.SQL("DROP OWNED BY {}").format(sql.Identifier(step.role))]
     raise TypeError(f"no SQL for {type(step).__name__}")
 
 

@@ -262,7 +262,7 @@ class Credentials:
         return (
             there is not None
             and data is not None
-            and secrets.up_to_date(there, data, spec.secret_labels, spec.secret_annotations)
+            and secrets.up_to_date(there, self._address(login), data, spec.secret_labels, spec.secret_annotations)
         )
 
     def _data(self, login: Login) -> dict[str, str] | None:
@@ -312,6 +312,7 @@ class Credentials:
         return Address(
             self.sdb.metadata.namespace,
             login.secret_name,
-            f"{self.server.name}/{self.wanted.database}",
+            self.server.mark_of(self.wanted.database),
             login.role,
+            formerly=self.server.former_marks_of(self.wanted.database, self.sdb.status.system_identifier),
         )

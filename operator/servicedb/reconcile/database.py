@@ -161,7 +161,7 @@ def _check_limits(wanted: Wanted, server: Server) -> None:
     if wanted.database in server.markers:
         return
     limits = server.resource.spec.limits
-    living = [marker for marker in server.markers.values() if marker.released is None]
+    living = [marker for marker in server.markers.values() if not marker.let_go]
     of_namespace = sum(
         (marker.cluster, marker.namespace) == (wanted.marker.cluster, wanted.marker.namespace) for marker in living
     )

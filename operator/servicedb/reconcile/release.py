@@ -1,24 +1,28 @@
-"""Databases whose object is gone: logins closed, the marker says so, the Secrets go. Nothing is dropped."""
+"""Databases whose object is gone: logins closed, the marker says so, Secrets go; with policy Delete sessions end, too.
+
+Nothing is dropped here: `drop.py` does that, when the grace of a database with policy Delete is over.
+"""
 
 import logging
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from servicedb.api.common import ACKNOWLEDGE, Unreadable
-from servicedb.api.service_database import ServiceDatabase
+from servicedb.api.common import ACKNOWLEDGE
 from servicedb.errors import Busy, Problem
 from servicedb.kube import secrets
-from servicedb.kube.client import ApiError, Json
-from servicedb.kube.resources import SERVICE_DATABASES, Key
+from servicedb.kube.client import ApiError
 from servicedb.naming import RoleNames
 from servicedb.plan.conditions import Finding
+from servicedb.plan.deletion import due_at
 from servicedb.plan.marker import Marker, RoleNote
 from servicedb.plan.observed import ServerScan
-from servicedb.plan.release import Absence, LiveObject, is_gone, releases
-from servicedb.plan.resolve import database_name
-from servicedb.plan.steps import AlterRole, CommentOnRole, RoleStep
+from servicedb.plan.release import Absence, marker_of_gone, releases
+from servicedb.plan.steps import AlterRole, CommentOnRole, DeleteSecret, EndSessions, RoleStep
 from servicedb.postgres.apply import Executor
 from servicedb.postgres.catalog import scan_database
+from servicedb.postgres.drop import clock, end_sessions, with_sessions
+from servicedb.postgres.session import Session
+from servicedb.reconcile.gone import key_of, object_is_gone, tell
 from servicedb.reconcile.world import Server, World
 
 _log = logging.getLogger(__name__)
@@ -33,9 +37,9 @@ async def release_what_is_gone(server: Server, world: World) -> Finding | None:
     absent: dict[str, datetime] = {}
     for database, marker in list(server.markers.items()):
         try:
-            if marker.released is not None and marker.cluster == world.cluster_uid:
-                await _delete_secrets(server, world, database, marker)
-            elif await _gone(server, world, database, marker):
+            if marker.let_go and marker.cluster == world.cluster_uid:
+                await _finish(server, world, database, marker)
+            elif await object_is_gone(server, world, database, marker):
                 absent[database] = server.absent.get(database, now)
         except Busy as problem:
             _log.info("not released now: %s: %s", database, problem)
@@ -80,8 +84,8 @@ def _held(databases: list[str], token: str, what: str) -> Finding:
         "Ready",
         "True",
         "ReleasesHeld",
-        f"{len(databases)} ServiceDatabases {what} ({names}): nothing of them is released until they are back, "
-        f'or you annotate this server with {ACKNOWLEDGE}="{token}"',
+        f"{len(databases)} ServiceDatabases {what} ({names}): nothing of them is released or dropped until they are "
+        f'back, or you annotate this server with {ACKNOWLEDGE}="{token}"',
     )
 
 
@@ -95,71 +99,52 @@ async def _of_an_earlier_crd(server: Server, world: World) -> list[str]:
         and marker.released is None
         and crd is not None
         and marker.crd != crd.uid
-        and Key(SERVICE_DATABASES, marker.namespace, marker.name) not in world.databases
+        and key_of(marker) not in world.databases
     ]
-
-
-async def _gone(server: Server, world: World, database: str, marker: Marker) -> bool:
-    """A live look: the API server's own word about the CRD, the namespace and the object, never a cache's."""
-    if marker.cluster != world.cluster_uid:
-        return False
-    known = Key(SERVICE_DATABASES, marker.namespace, marker.name)
-    noticed = world.databases.get(known)
-    if noticed is not None and noticed.uid == marker.uid and database not in server.absent:
-        return False
-    namespace = await world.namespace(marker.namespace, fresh=True)
-    live = None
-    if namespace is not None:
-        body = await world.kube.get(known.path)
-        if body is not None:
-            live = _live(body, world)
-    return is_gone(
-        database,
-        marker,
-        server=server.system_identifier or "",
-        cluster=world.cluster_uid,
-        crd=await world.crd(fresh=True),
-        acknowledged=server.resource.metadata.annotations.get(ACKNOWLEDGE),
-        namespace_uid=namespace.uid if namespace is not None else None,
-        live=live,
-    )
-
-
-def _live(body: Json, world: World) -> LiveObject:
-    """An object that can't be read is there all the same."""
-    try:
-        sdb = ServiceDatabase.parse(body)
-    except Unreadable:
-        return LiveObject(None, "")
-    server = world.servers.get(sdb.spec.server_ref.name)
-    if server is None:
-        return LiveObject(None, "")
-    return LiveObject(server.system_identifier, database_name(sdb, server.resource))
 
 
 async def _release(server: Server, world: World, absence: Absence, now: datetime) -> None:
     """Under the lock, after one more look: no login any more, and the marker says since when."""
     assert server.admin is not None
-    names = RoleNames(absence.database)
-    async with server.admin.locked(absence.database) as connection:
-        seen = await scan_database(connection, absence.database, roles=[names.owner])
+    database, names = absence.database, RoleNames(absence.database)
+    async with server.admin.locked(database) as connection:
+        seen = await scan_database(connection, database, roles=_known_roles(server, database))
+        server.must_be(seen.system_identifier, world)
         owner = seen.roles.get(names.owner)
         marker = Marker.read(owner.comment) if owner is not None else None
-        if marker != absence.marker or not await _gone(server, world, absence.database, absence.marker):
+        if marker != absence.marker or not await object_is_gone(server, world, database, absence.marker):
             return
-        released = replace(absence.marker, released=now.isoformat(timespec="seconds"))
+        let_go = marker_of_gone(absence.marker, max(now, await clock(connection)))
         await Executor(seen.admin, seen.admin_superuser, world.step).roles(
-            connection, release_steps(seen, names, released), {}
+            connection, release_steps(seen, names, let_go), {}
         )
-    _log.info("released database %s: %s is gone", absence.database, absence.marker.holder)
-    server.markers[absence.database] = released
-    server.absent.pop(absence.database, None)
-    await _delete_secrets(server, world, absence.database, released)
+    server.markers[database] = let_go
+    server.absent.pop(database, None)
+    await _say(server, world, database, let_go)
+    await _finish(server, world, database, let_go)
 
 
-def release_steps(seen: ServerScan, names: RoleNames, released: Marker) -> list[RoleStep]:
+async def _say(server: Server, world: World, database: str, marker: Marker) -> None:
+    where = f'database "{database}" on server "{server.name}"'
+    due = due_at(marker)
+    if marker.deleted_at is None:
+        reason, message = "Released", f"{where} stays with its data, its logins closed, since its object is gone"
+    elif due is None:
+        reason = "DropScheduled"
+        message = f'{where} is never dropped: its gracePeriod "{marker.grace}" can\'t be read; its logins are closed'
+    else:
+        reason = "DropScheduled"
+        message = (
+            f"{where} is dropped with its data, not before {due:%Y-%m-%dT%H:%M:%SZ}, since its object is gone; "
+            "make the object again until then to keep it"
+        )
+    _log.info("released: %s (%s)", message, marker.holder)
+    await tell(server, world, marker, reason, message)
+
+
+def release_steps(seen: ServerScan, names: RoleNames, let_go: Marker) -> list[RoleStep]:
     """The marker first, then NOLOGIN for every login that carries a note of this database."""
-    steps: list[RoleStep] = [CommentOnRole("its object is gone", names.owner, released.comment())]
+    steps: list[RoleStep] = [CommentOnRole("its object is gone", names.owner, let_go.comment())]
     for role in sorted(seen.roles.values(), key=lambda role: role.name):
         note = RoleNote.read(role.comment)
         if note is not None and note.owner == names.owner and role.login:
@@ -167,35 +152,71 @@ def release_steps(seen: ServerScan, names: RoleNames, released: Marker) -> list[
     return steps
 
 
-async def _delete_secrets(server: Server, world: World, database: str, marker: Marker) -> None:
-    """Delete the Secrets that the logins' notes name, then take the name out of the notes: done once.
+def _known_roles(server: Server, database: str) -> list[str]:
+    """What the last scan of the server knew to be this database's: fixed login names are found by nothing else."""
+    assert server.scan is not None
+    return sorted({RoleNames(database).owner, *server.scan.of(database).roles})
 
-    Under the lock, and only while the marker still says released: an object made again may be writing them anew.
+
+async def _finish(server: Server, world: World, database: str, marker: Marker) -> None:
+    """What comes after the release: with policy Delete sessions are ended; the Secrets that the logins' notes name are
+    deleted, and then the names taken out of the notes: done once.
+
+    Under the lock, and only while the marker still says so: an object made again may be at work anew.
     """
     assert server.admin is not None
     assert server.scan is not None
     owner = RoleNames(database).owner
-    if not _noted(server.scan.of(database), owner):
+    noted_then = _noted(server.scan.of(database), owner)
+    sessions: tuple[str, ...] = ()
+    if marker.deleted_at is not None:
+        async with server.admin.session() as connection:
+            sessions = await with_sessions(connection, list(noted_then))
+    if not sessions and not any(note.secret for note in noted_then.values()):
         return
     async with server.admin.locked(database) as connection:
-        seen = await scan_database(connection, database, roles=[owner])
+        seen = await scan_database(connection, database, roles=_known_roles(server, database))
         there = seen.roles.get(owner)
         if there is None or Marker.read(there.comment) != marker:
             return
+        execute = Executor(seen.admin, seen.admin_superuser, world.step)
         noted = _noted(seen, owner)
-        namespace = await world.namespace(marker.namespace, fresh=True)
-        if namespace is not None and namespace.uid == marker.namespace_uid:
-            for role, secret in {(note.role, note.secret) for note in noted.values()}:
-                address = secrets.Address(marker.namespace, secret or "", f"{server.name}/{database}", role)
-                await secrets.delete(world.kube, address)
-        steps = [
-            CommentOnRole("its Secret is deleted", name, replace(note, secret=None).comment())
-            for name, note in noted.items()
-        ]
-        await Executor(seen.admin, seen.admin_superuser, world.step).roles(connection, steps, {})
+        if marker.deleted_at is not None:
+            await _end_sessions(execute, connection, list(noted))
+        await _delete_secrets(execute, connection, server, world, database, marker, noted)
+
+
+async def _end_sessions(execute: Executor, connection: Session, logins: list[str]) -> None:
+    roles = await with_sessions(connection, logins)
+    if roles:
+        await end_sessions(execute, connection, EndSessions("its object is gone", roles))
+
+
+async def _delete_secrets(
+    execute: Executor,
+    connection: Session,
+    server: Server,
+    world: World,
+    database: str,
+    marker: Marker,
+    noted: dict[str, RoleNote],
+) -> None:
+    named = {name: note for name, note in noted.items() if note.secret}
+    namespace = await world.namespace(marker.namespace, fresh=True)
+    if namespace is not None and namespace.uid == marker.namespace_uid:
+        for role, secret in sorted({(note.role, note.secret or "") for note in named.values()}):
+            mark, formerly = server.mark_of(database), server.former_marks_of(database)
+            world.step(DeleteSecret("its object is gone", role, secret))
+            await secrets.delete(world.kube, secrets.Address(marker.namespace, secret, mark, role, formerly))
+    steps = [
+        CommentOnRole("its Secret is deleted", name, replace(note, secret=None).comment())
+        for name, note in named.items()
+    ]
+    if steps:
+        await execute.roles(connection, steps, {})
 
 
 def _noted(seen: ServerScan, owner: str) -> dict[str, RoleNote]:
-    """Login -> its note, where that still names a Secret."""
+    """Login -> its note."""
     notes = {name: RoleNote.read(role.comment) for name, role in seen.roles.items()}
-    return {name: note for name, note in notes.items() if note is not None and note.owner == owner and note.secret}
+    return {name: note for name, note in notes.items() if note is not None and note.owner == owner}

@@ -22,6 +22,7 @@ from servicedb.postgres.catalog import scan_server
 from servicedb.postgres.connections import Account, Endpoint, Tls, connect, translated
 from servicedb.postgres.server import look, make_lock_database, refuses_plaintext
 from servicedb.postgres.session import AdminServer
+from servicedb.reconcile.drop import drop_what_is_due
 from servicedb.reconcile.release import release_what_is_gone
 from servicedb.reconcile.report import begin, report
 from servicedb.reconcile.world import Server, World
@@ -80,6 +81,20 @@ async def reconcile(key: Key, world: World) -> float | None:
 
 
 async def _bring(server: Server, world: World) -> tuple[list[Finding], ServerFacts]:
+    facts = await open_server(server, world)
+    plaintext_refused: bool | str | None = None
+    if server.resource.spec.tls.mode != "Disable" and server.admin is not None:
+        plaintext_refused = await refuses_plaintext(
+            server.admin.endpoint, server.admin.account, server.resource.spec.admin_database
+        )
+    found = list(findings(facts, plaintext_refused=plaintext_refused))
+    held = await release_what_is_gone(server, world)
+    dropped = await drop_what_is_due(server, world)
+    return [held or dropped, *found], facts
+
+
+async def open_server(server: Server, world: World) -> ServerFacts:
+    """Log in as the server's admin, see that it can be used, and read its shared catalogues. Raises a Problem."""
     resource = server.resource
     account = await _account(resource, world)
     endpoint = await _endpoint(server, world)
@@ -97,13 +112,7 @@ async def _bring(server: Server, world: World) -> tuple[list[Finding], ServerFac
     await _keep_admin(server, endpoint, account)
     server.system_identifier = facts.system_identifier
     await scan(server)
-    plaintext_refused: bool | str | None = None
-    if resource.spec.tls.mode != "Disable":
-        plaintext_refused = await refuses_plaintext(endpoint, account, resource.spec.admin_database)
-    found = list(findings(facts, plaintext_refused=plaintext_refused))
-    held = await release_what_is_gone(server, world)
-    ready = Finding("Ready", "True", "Ready") if held is None else held
-    return [ready, *found], facts
+    return facts
 
 
 async def scan(server: Server) -> None:
@@ -218,7 +227,7 @@ def _wake(server: str, world: World) -> None:
 
 
 def _count(server: Server, world: World) -> int:
-    mine = sum(marker.cluster == world.cluster_uid and marker.released is None for marker in server.markers.values())
+    mine = sum(marker.cluster == world.cluster_uid and not marker.let_go for marker in server.markers.values())
     metrics.DATABASES.labels(server.name).set(mine)
     return mine
 

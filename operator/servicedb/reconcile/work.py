@@ -68,7 +68,7 @@ async def is_in_sync(work: Work, seen: ServerScan) -> bool:
         marker = claim(work.wanted, seen, server=work.server.name)
     except Problem:
         return False  # to be seen afresh, under the lock, before it is said
-    if marker is None or marker.released is not None:
+    if marker is None or marker.let_go:
         return False
     database = seen.databases.get(work.wanted.database)
     looked = work.world.insides.get(work.key)

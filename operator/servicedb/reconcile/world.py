@@ -53,6 +53,15 @@ class Server:
     def key(self) -> Key:
         return Key(resources.DATABASE_SERVERS, "", self.name)
 
+    def mark_of(self, database: str) -> str:
+        """How a Secret is known to be of `database`: by the server itself, since a DatabaseServer can be renamed."""
+        return f"{self.system_identifier}/{database}"
+
+    def former_marks_of(self, database: str, known_identifier: str | None = None) -> tuple[str, ...]:
+        """Marks from before: by the DatabaseServer's name, and by a server that this one is known to replace."""
+        identifiers = (known_identifier,) if known_identifier not in (None, self.system_identifier) else ()
+        return tuple(f"{of}/{database}" for of in (self.name, *identifiers))
+
     def must_be(self, system_identifier: str, world: "World") -> None:
         """Raise when a session turns out to be with another server than the one that was looked at last."""
         if system_identifier != self.system_identifier:

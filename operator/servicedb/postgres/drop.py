@@ -1,0 +1,127 @@
+"""Ending sessions, and dropping a database with its roles. What may be dropped is decided in plan.deletion.
+
+Sources: PostgreSQL documentation, DROP DATABASE, DROP OWNED, "Dropping Roles", pg_shdepend.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import psycopg
+from psycopg import sql
+
+from servicedb.errors import Retryable
+from servicedb.plan.deletion import Dependency, check_nothing_is_kept
+from servicedb.plan.observed import Membership
+from servicedb.plan.steps import CloseDatabase, DropDatabase, DropOwned, EndSessions, Step
+from servicedb.postgres.apply import Executor
+from servicedb.postgres.connections import transaction, words_of
+from servicedb.postgres.execute import grant, revoke, statements
+from servicedb.postgres.session import Session
+
+_DEPENDENCIES = b"""
+SELECT r.rolname::text, b.datname::text, d.classid::regclass::text, d.deptype = 'o', count(*)
+FROM pg_shdepend d JOIN pg_roles r ON r.oid = d.refobjid LEFT JOIN pg_database b ON b.oid = d.dbid
+WHERE d.refclassid = 'pg_authid'::regclass AND r.rolname = ANY (%s)
+GROUP BY 1, 2, 3, 4
+"""
+
+
+async def clock(connection: Session) -> datetime:
+    """The server's time: a second opinion on whether a grace is over."""
+    row = await (await connection.execute(b"SELECT clock_timestamp()")).fetchone()
+    assert row is not None  # a query of constants gives one row
+    time: datetime = row[0]
+    return time
+
+
+async def with_sessions(connection: Session, roles: Sequence[str]) -> tuple[str, ...]:
+    """Those of `roles` that have sessions, in whichever database."""
+    cursor = await connection.execute(
+        b"SELECT DISTINCT usename::text FROM pg_stat_activity WHERE usename = ANY (%s) ORDER BY 1", (list(roles),)
+    )
+    return tuple([row[0] async for row in cursor])
+
+
+async def dependencies(connection: Session, roles: Sequence[str]) -> list[Dependency]:
+    """Everything on the server that belongs to `roles`, or that they hold privileges on."""
+    cursor = await connection.execute(_DEPENDENCIES, (list(roles),))
+    return [Dependency(*row) async for row in cursor]
+
+
+async def prepared_transactions(connection: Session, database: str) -> int:
+    """How many transactions stand prepared in `database`: no DROP DATABASE gets past one, and nobody else either who
+    can't connect there."""
+    row = await (
+        await connection.execute(b"SELECT count(*) FROM pg_prepared_xacts WHERE database = %s", (database,))
+    ).fetchone()
+    return row[0] if row is not None else 0
+
+
+async def end_sessions(execute: Executor, connection: Session, step: EndSessions) -> None:
+    """One transaction, in which alone the administrator may act for the logins."""
+    execute.on_step(step)
+    parts = statements(step, server_version=connection.info.server_version)
+    async with transaction(connection):
+        await connection.execute(_acting_for(step.roles, execute, connection, parts))
+
+
+async def close(execute: Executor, connection: Session, step: CloseDatabase) -> None:
+    """One transaction: the marker and the database."""
+    execute.on_step(step)
+    async with transaction(connection):
+        await connection.execute(_text(connection, step))
+
+
+async def drop_database(execute: Executor, connection: Session, step: DropDatabase) -> None:
+    """Drop the database, however long its files take to go. Raises Retryable where somebody else holds it up.
+
+    FORCE is refused to who may not end one of the sessions, be it an autovacuum worker, which a plain DROP ends.
+    """
+    execute.on_step(step)
+    await connection.execute(b"SET statement_timeout = 0")
+    try:
+        try:
+            await connection.execute(_text(connection, step))
+        except psycopg.errors.InsufficientPrivilege:
+            if execute.superuser:
+                raise
+            await connection.execute(_text(connection, DropDatabase(step.reason, step.name, force=False)))
+    except psycopg.errors.ObjectInUse as error:
+        detail = f" ({error.diag.message_detail})" if error.diag.message_detail else ""
+        raise Retryable(
+            "DropBlocked",
+            f'database "{step.name}" can\'t be dropped yet: {words_of(error)}{detail}; have a DBA end what uses it',
+        ) from None
+    finally:
+        if not connection.closed:
+            await connection.execute(b"RESET statement_timeout")
+
+
+async def drop_owned(
+    execute: Executor, inside: Session, step: DropOwned, *, grantors: Sequence[str], dropped: str, server: str
+) -> None:
+    """One transaction, on a connection inside the step's database. Looks once more at what the role owns there, or
+    anywhere: DROP OWNED BY makes no difference between a leftover and a table.
+
+    A privilege is taken back only by who may act for its grantor, which `grantors` may be: any tenant can grant
+    something of its own to any role, and would else keep it from being dropped.
+    """
+    execute.on_step(step)
+    async with transaction(inside):
+        check_nothing_is_kept(dropped, await dependencies(inside, [step.role]), server=server)
+        parts = statements(step, server_version=inside.info.server_version)
+        await inside.execute(_acting_for([step.role, *grantors], execute, inside, parts))
+
+
+def _acting_for(
+    roles: Sequence[str], execute: Executor, connection: Session, parts: Sequence[sql.Composed]
+) -> sql.Composed:
+    """`parts` between a GRANT of `roles` to the administrator and its REVOKE; a superuser needs neither."""
+    memberships = [] if execute.superuser else [Membership(role, execute.admin, True, False) for role in roles]
+    version = connection.info.server_version
+    granted = [grant(membership, server_version=version) for membership in memberships]
+    return sql.SQL("; ").join([*granted, *parts, *(revoke(membership) for membership in memberships)])
+
+
+def _text(connection: Session, step: Step) -> sql.Composed:
+    return sql.SQL("; ").join(statements(step, server_version=connection.info.server_version))

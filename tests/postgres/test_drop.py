@@ -1,0 +1,474 @@
+"""Deleting on real servers: everything of a database goes when its grace is over, and nothing else ever does."""
+
+import signal
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg import sql
+from servicedb.api.common import Condition
+from servicedb.plan.marker import Marker
+from servicedb.plan.steps import DELETION, UNDO, CloseDatabase, DropDatabase, DropRole, Step
+from servicedb.reconcile.world import ignore
+
+from tests.postgres.binaries import VERSIONS
+from tests.postgres.conftest import as_admin, on_versions
+from tests.postgres.fixtures import StartServer
+from tests.postgres.killed import Moment, killed_at, killed_while_deleting
+from tests.postgres.provision import AT_ONCE, Operator, Site, full_spec, key_of, run, unused_name
+from tests.postgres.server import Server
+
+_EVERYTHING = (
+    "SELECT to_jsonb(a) FROM pg_authid a ORDER BY oid",
+    "SELECT to_jsonb(m) FROM pg_auth_members m ORDER BY roleid, member, grantor",
+    "SELECT to_jsonb(d) - 'datfrozenxid' - 'datminmxid' FROM pg_database d ORDER BY oid",
+    "SELECT to_jsonb(s) FROM pg_shdescription s ORDER BY objoid, classoid",
+    "SELECT to_jsonb(s) FROM pg_db_role_setting s ORDER BY setdatabase, setrole",
+    "SELECT to_jsonb(s) FROM pg_shdepend s ORDER BY s::text",
+)
+
+
+def everything(site: Site) -> list[Any]:
+    """All that the shared catalogues of the server say."""
+    with site.as_superuser() as connection:
+        return [connection.execute(query.encode()).fetchall() for query in _EVERYTHING]
+
+
+def deletable(name: str, grace: str = "0s", **changes: Any) -> dict[str, Any]:
+    return full_spec(name, deletion={"policy": "Delete", "gracePeriod": grace}, **changes)
+
+
+def delete(site: Site, name: str) -> None:
+    site.objects.remove(key_of(name).path)
+
+
+async def look(site: Site, *, times: int = 2, on_step: Callable[[Step], None] = ignore) -> Condition:
+    """An operator that looks at the server so often: at the second it believes that an object is gone."""
+    async with Operator(site.objects, on_step, AT_ONCE) as operator:
+        for _ in range(times):
+            conditions = await operator.look()
+    return conditions["Ready"]
+
+
+def there(site: Site, name: str) -> tuple[bool, set[str], set[str]]:
+    """Whether the database is there, its roles, and those of them that may log in."""
+    with site.as_superuser() as connection:
+        found = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name,)).fetchone()
+        roles = connection.execute(
+            "SELECT rolname, rolcanlogin FROM pg_roles WHERE starts_with(rolname, %s)", (f"{name}__",)
+        ).fetchall()
+    return found is not None, {role for role, _ in roles}, {role for role, login in roles if login}
+
+
+def marker_of(site: Site, name: str) -> Marker:
+    with site.as_superuser() as connection:
+        row = connection.execute(
+            "SELECT shobj_description(oid, 'pg_authid') FROM pg_roles WHERE rolname = %s", (f"{name}__owner",)
+        ).fetchone()
+    assert row is not None
+    marker = Marker.read(row[0])
+    assert marker is not None
+    return marker
+
+
+def write_marker(site: Site, name: str, marker: Marker) -> None:
+    with site.as_superuser() as connection:
+        text = sql.SQL("COMMENT ON ROLE {} IS {}")
+        connection.execute(text.format(sql.Identifier(f"{name}__owner"), sql.Literal(marker.comment())))
+
+
+def keep_a_row(site: Site, name: str) -> None:
+    with site.login(name, "migrator") as session:
+        session.execute("CREATE TABLE kept AS SELECT 'still here' AS word")
+
+
+def kept(site: Site, name: str) -> list[tuple[Any, ...]]:
+    with site.login(name, "app") as session:
+        return session.execute("SELECT word FROM kept").fetchall()
+
+
+NOTHING = (False, set[str](), set[str]())
+
+
+async def test_a_deleted_database_leaves_nothing_behind(site: Site, database: str) -> None:
+    neighbour = unused_name("neighbour")
+    site.provision(neighbour)
+    try:
+        before = everything(site)
+        site.provision(database, deletable(database, schemas=[{"name": "app"}], parameters={"work_mem": "8MB"}))
+        keep_a_row(site, database)
+        sessions = [site.login(database, role) for role in ("app", "migrator", "readOnly", "keeper")]
+        secrets = [path for path in site.objects.read() if f"/secrets/{database.replace('_', '-')}-" in path]
+        assert len(secrets) == 4
+        delete(site, database)
+        assert (await look(site)).reason == "Ready"
+        assert there(site, database) == NOTHING
+        assert everything(site) == before
+        assert not site.objects.read().keys() & set(secrets)
+        for session in sessions:
+            with pytest.raises(psycopg.OperationalError):
+                session.execute("SELECT 1")
+        site.login(neighbour, "app").close()
+    finally:
+        site.drop(neighbour)
+
+
+async def test_within_its_grace_all_data_stays_and_nobody_gets_in(site: Site, database: str) -> None:
+    site.provision(database, deletable(database, "7d"))
+    keep_a_row(site, database)
+    before = there(site, database)
+    held = {role: site.secret(database, role) for role in ("app", "migrator")}
+    session = site.login(database, "app", "postgres")  # it may as well be busy elsewhere
+    delete(site, database)
+    ready = await look(site, times=1)
+    assert there(site, database) == before  # seen once, it may be a mistake
+    ready = await look(site, times=3)
+    marker = marker_of(site, database)
+    assert (marker.deleted_at is not None, marker.released, marker.dropping) == (True, None, None)
+    assert there(site, database) == (True, before[1], set())
+    assert f"{database} (not before 2" in ready.message
+    with pytest.raises(psycopg.OperationalError):
+        session.execute("SELECT 1")
+    for role, secret in held.items():
+        assert site.secret(database, role) == {}
+        with pytest.raises(psycopg.OperationalError, match="not permitted to log in"):
+            site.server.connect(secret["user"], secret["password"], database)
+    site.provision(database, deletable(database, "7d"))
+    assert (marker_of(site, database).let_go, marker_of(site, database).oid) == (False, marker.oid)
+    assert there(site, database) == before
+    assert kept(site, database) == [("still here",)]
+    assert site.secret(database, "app")["password"] != held["app"]["password"]
+
+
+async def test_policy_retain_drops_nothing_however_long_it_takes(site: Site, database: str) -> None:
+    site.provision(database, full_spec(database, deletion={"policy": "Retain", "gracePeriod": "0s"}))
+    with site.login(database, "app") as session:
+        delete(site, database)
+        await look(site, times=4)
+        assert session.execute("SELECT 1").fetchone() == (1,)  # what is going on may end in its own time
+    assert there(site, database)[0]
+    assert there(site, database)[2] == set()
+    assert marker_of(site, database).released is not None
+
+
+@pytest.mark.parametrize(
+    "marker_changes",
+    [
+        pytest.param({"grace": "soon"}, id="an unreadable grace"),
+        pytest.param({"deleted_at": "long ago"}, id="an unreadable time"),
+        pytest.param({"policy": "Retain"}, id="another policy"),
+        pytest.param({"deleted_at": "2999-01-01T00:00:00+00:00"}, id="a time ahead"),
+        pytest.param({"grace": "900000d"}, id="a long grace"),
+    ],
+)
+@on_versions(16)
+@as_admin("createrole")
+async def test_what_is_not_due_is_not_dropped(site: Site, database: str, marker_changes: dict[str, Any]) -> None:
+    site.provision(database, deletable(database, "7d"))
+    delete(site, database)
+    await look(site)
+    write_marker(site, database, replace(marker_of(site, database), **marker_changes))
+    await look(site, times=3)
+    assert there(site, database)[0]
+
+
+@on_versions(16)
+@as_admin("createrole")
+async def test_a_clock_of_the_operator_that_runs_ahead_drops_nothing(site: Site, database: str) -> None:
+    site.provision(database, deletable(database, "1h"))
+    delete(site, database)
+    await look(site)
+    async with Operator(site.objects, settings=AT_ONCE) as operator:
+        operator.let_pass(timedelta(days=400))
+        for _ in range(3):
+            ready = (await operator.look())["Ready"]
+    assert there(site, database)[0]
+    assert ready.reason == "Ready"
+
+
+async def test_what_its_logins_left_elsewhere_goes_with_them(site: Site, database: str) -> None:
+    before = everything(site)
+    site.provision(database, deletable(database))
+    with site.login(database, "readOnly", "postgres") as session:
+        session.execute("SELECT lo_from_bytea(0, 'a large object')")
+    delete(site, database)
+    assert (await look(site)).reason == "Ready"
+    assert there(site, database) == NOTHING
+    assert everything(site) == before
+
+
+async def test_a_neighbour_that_grants_it_something_does_not_hold_it_up(site: Site, database: str) -> None:
+    neighbour = unused_name("neighbour")
+    site.provision(neighbour)
+    try:
+        before = everything(site)
+        site.provision(database, deletable(database))
+        reader, group = f"{database}__readonly_a", f"{database}__ro"
+        with site.login(neighbour, "migrator") as session:
+            for statement in (
+                "CREATE TABLE bait (word text)",
+                "GRANT SELECT ON bait TO {reader} WITH GRANT OPTION",
+                "GRANT SELECT ON bait TO {group}",
+                "CREATE POLICY theirs ON bait TO {reader} USING (true)",
+                "ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO {reader}",
+            ):
+                names = {"reader": sql.Identifier(reader), "group": sql.Identifier(group)}
+                session.execute(sql.SQL(statement).format(**names))
+        delete(site, database)
+        assert (await look(site)).reason == "Ready"
+        assert there(site, database) == NOTHING
+        with site.login(neighbour, "migrator") as session:
+            session.execute("DROP TABLE bait")
+        assert everything(site) == before
+        async with Operator(site.objects) as operator:
+            assert (await operator.bring(neighbour)).ready.reason == "Ready"
+    finally:
+        site.drop(neighbour)
+
+
+async def test_what_a_dba_granted_it_is_the_dba_to_take_back(site: Site, database: str) -> None:
+    site.provision(database, deletable(database))
+    reader = sql.Identifier(f"{database}__readonly_a")
+    with site.as_superuser() as dba:
+        dba.execute("CREATE TABLE elsewhere (word text)")
+        try:
+            dba.execute(sql.SQL("GRANT SELECT ON elsewhere TO {}").format(reader))
+            delete(site, database)
+            ready = await look(site)
+            if site.admin == site.server.superuser:
+                assert there(site, database) == NOTHING
+                return
+            assert ready.reason == "DropBlocked"
+            assert f'have a DBA run there: DROP OWNED BY "{database}__readonly_a"' in ready.message
+            assert there(site, database)[0] is False
+            site.want(database)
+            async with Operator(site.objects) as operator:
+                assert (await operator.bring(database)).reason == "BeingDropped"
+            dba.execute(sql.SQL("DROP OWNED BY {}").format(reader))
+            assert (await look(site, times=1)).reason == "Ready"  # though its object is there again
+            assert there(site, database) == NOTHING
+            async with Operator(site.objects) as operator:
+                assert (await operator.bring(database)).reason == "Ready"
+        finally:
+            dba.execute("DROP TABLE elsewhere")
+
+
+@pytest.mark.parametrize("data", [True, False], ids=["with data", "without data"])
+async def test_a_copy_that_somebody_keeps_stops_it_before_anything_is_dropped(
+    site: Site, database: str, data: bool
+) -> None:
+    site.provision(database, deletable(database))
+    if data:
+        keep_a_row(site, database)
+    copy = f"{database}_copy"
+    with site.as_superuser() as connection:
+        text = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(copy), sql.Identifier(database))
+        connection.execute(text)
+    try:
+        roles = there(site, database)[1]
+        delete(site, database)
+        ready = await look(site, times=3)
+        assert (ready.status, ready.reason) == ("True", "DropBlocked")
+        assert f'role "{database}__owner" owns' in ready.message
+        assert f'in database "{copy}"' in ready.message
+        assert there(site, database) == (True, roles, set())
+        assert marker_of(site, database).dropping is None
+    finally:
+        with site.as_superuser() as connection:
+            connection.execute(sql.SQL("DROP DATABASE {}").format(sql.Identifier(copy)))
+    assert (await look(site, times=1)).reason == "Ready"
+    assert there(site, database) == NOTHING
+
+
+async def test_a_session_that_the_admin_may_not_end_holds_the_drop_up(site: Site, database: str) -> None:
+    site.provision(database, deletable(database))
+    delete(site, database)
+    with site.as_superuser(database) as dba:
+        ready = await look(site)
+        if site.admin == site.server.superuser:
+            assert there(site, database) == NOTHING
+            return
+        assert ready.reason == "DropBlocked"
+        assert "being accessed by other users (There is 1 other session" in ready.message
+        assert dba.execute("SELECT 1").fetchone() == (1,)
+        assert marker_of(site, database).dropping is not None
+    assert (await look(site, times=1)).reason == "Ready"
+    assert there(site, database) == NOTHING
+
+
+async def test_a_prepared_transaction_holds_the_drop_up_and_is_told(
+    private_server: StartServer, tmp_path: Path
+) -> None:
+    server = private_server(16, settings={"max_prepared_transactions": "5"})
+    site = Site.new(server, server.admin, tmp_path)
+    site.provision("orders", deletable("orders"))
+    with site.login("orders", "app") as session:
+        session.execute("BEGIN; SELECT 1; PREPARE TRANSACTION 'forgotten'")
+    delete(site, "orders")
+    ready = await look(site)
+    assert ready.reason == "DropBlocked"
+    assert "while transactions stand prepared in it (1)" in ready.message
+    with site.as_superuser("orders") as dba:
+        dba.execute("ROLLBACK PREPARED 'forgotten'")
+    assert (await look(site, times=1)).reason == "Ready"
+    assert there(site, "orders") == NOTHING
+
+
+@on_versions(15, 18)
+async def test_a_database_that_was_renamed_or_replaced_is_left_alone(site: Site, database: str) -> None:
+    site.provision(database, deletable(database))
+    delete(site, database)
+    other = f"{database}_old"
+    name, old = sql.Identifier(database), sql.Identifier(other)
+    with site.as_superuser() as connection:
+        connection.execute(sql.SQL("ALTER DATABASE {} RENAME TO {}").format(name, old))
+    try:
+        ready = await look(site)
+        assert (ready.reason, f'now named "{other}"' in ready.message) == ("DropBlocked", True)
+        with site.as_superuser() as connection:
+            connection.execute(sql.SQL("CREATE DATABASE {}").format(name))
+            connection.execute(sql.SQL("DROP DATABASE {}").format(old))
+        ready = await look(site, times=1)
+        assert (ready.reason, "another under its name" in ready.message) == ("DropBlocked", True)
+        assert there(site, database)[0]
+    finally:
+        with site.as_superuser() as connection:
+            connection.execute(sql.SQL("DROP DATABASE IF EXISTS {}").format(old))
+
+
+async def test_an_object_made_again_while_its_database_is_dropped_gets_a_new_empty_one(
+    site: Site, database: str
+) -> None:
+    site.provision(database, deletable(database))
+    keep_a_row(site, database)
+    oid = marker_of(site, database).oid
+    delete(site, database)
+    seen: list[str] = []
+
+    def make_again(step: Step) -> None:
+        if isinstance(step, DropDatabase):
+            site.want(database, deletable(database))
+        if isinstance(step, DropRole) and not seen:
+            seen.append(run(brought()))
+
+    async def brought() -> str:
+        async with Operator(site.objects) as other:
+            return (await other.bring(database)).reason
+
+    await look(site, on_step=make_again)
+    assert seen == ["LockBusy"]
+    assert there(site, database) == NOTHING
+    async with Operator(site.objects) as operator:
+        assert (await operator.bring(database)).ready.reason == "Ready"
+    assert marker_of(site, database).oid != oid
+    with pytest.raises(psycopg.errors.UndefinedTable):
+        kept(site, database)
+
+
+# Kills
+
+
+ELSEWHERE = "SELECT lo_from_bytea(0, 'a large object')"
+
+
+def kills(sequence: tuple[type[Step], ...]) -> list[Any]:
+    moments = [("createrole", Moment.BEFORE), ("createrole", Moment.AFTER), ("superuser", Moment.AFTER)]
+    return [
+        pytest.param(version, admin, kind, moment, id=f"pg{version}-{admin}-{moment}-{kind.__name__}")
+        for version in VERSIONS
+        for kind in sequence
+        for admin, moment in moments
+    ]
+
+
+@pytest.fixture(scope="module")
+def place(servers: Callable[[int], Server], shared_site: Callable[[Server, str], Site]) -> Callable[[int, str], Site]:
+    """Gives a site for a server and a kind of admin."""
+    made: dict[tuple[int, str], Site] = {}
+
+    def place_of(version: int, admin: str) -> Site:
+        if (version, admin) not in made:
+            made[version, admin] = shared_site(servers(version), admin)
+        return made[version, admin]
+
+    return place_of
+
+
+@pytest.mark.parametrize(("version", "admin", "kind", "moment"), kills(DELETION))
+async def test_killed_anywhere_while_it_deletes_the_next_one_leaves_nothing(
+    place: Callable[[int, str], Site], version: int, admin: str, kind: type[Step], moment: Moment
+) -> None:
+    site, name = place(version, admin), unused_name("deleted")
+    before = everything(site)
+    try:
+        site.provision(name, deletable(name))
+        with site.login(name, "app", "postgres") as elsewhere:
+            elsewhere.execute(ELSEWHERE)
+        session = site.login(name, "app")
+        delete(site, name)
+        assert killed_while_deleting(site.objects.file, kind, moment).exitcode == -signal.SIGKILL
+        assert (await look(site, times=3)).reason == "Ready"
+        assert there(site, name) == NOTHING
+        assert [path for path in site.objects.read() if f"/secrets/{name.replace('_', '-')}-" in path] == []
+        with pytest.raises(psycopg.OperationalError):
+            session.execute("SELECT 1")
+        assert everything(site) == before
+    finally:
+        site.drop(name)
+
+
+def undoable() -> list[Any]:
+    """With the operator killed here the data is still there."""
+    last = DELETION.index(CloseDatabase)
+    return [
+        pytest.param(kind, moment, id=f"{moment}-{kind.__name__}")
+        for kind in DELETION[: last + 1]
+        for moment in (Moment.BEFORE, Moment.AFTER)
+    ]
+
+
+@on_versions(15, 18)
+@pytest.mark.parametrize(("kind", "moment"), undoable())
+async def test_a_deletion_that_was_cut_off_is_undone(
+    site: Site, database: str, kind: type[Step], moment: Moment
+) -> None:
+    site.provision(database, deletable(database))
+    keep_a_row(site, database)
+    session = site.login(database, "app", "postgres")
+    oid = marker_of(site, database).oid
+    before = there(site, database)
+    delete(site, database)
+    assert killed_while_deleting(site.objects.file, kind, moment).exitcode == -signal.SIGKILL
+    session.close()
+    site.provision(database, deletable(database))
+    marker = marker_of(site, database)
+    assert (marker.oid, marker.let_go, marker.dropping) == (oid, False, None)
+    assert there(site, database) == before
+    assert kept(site, database) == [("still here",)]
+    assert (await look(site, times=3)).reason == "Ready"
+    assert kept(site, database) == [("still here",)]
+
+
+@pytest.mark.parametrize(("version", "admin", "kind", "moment"), kills(UNDO))
+async def test_killed_anywhere_while_it_undoes_a_deletion_the_next_one_completes(
+    place: Callable[[int, str], Site], version: int, admin: str, kind: type[Step], moment: Moment
+) -> None:
+    site, name = place(version, admin), unused_name("undone")
+    try:
+        site.provision(name, deletable(name, "7d"))
+        keep_a_row(site, name)
+        before = there(site, name)
+        delete(site, name)
+        await look(site)
+        assert marker_of(site, name).deleted_at is not None
+        site.want(name, deletable(name, "7d"))
+        assert killed_at(site.objects.file, name, kind, moment).exitcode == -signal.SIGKILL
+        site.provision(name, deletable(name, "7d"))
+        assert there(site, name) == before
+        assert kept(site, name) == [("still here",)]
+    finally:
+        site.drop(name)
