@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from servicedb.plan.credentials import LoginState
 from servicedb.plan.marker import RoleNote
 from servicedb.plan.observed import Role
-from servicedb.plan.roles import leaving, next_retirement, role_steps
+from servicedb.plan.leaving import departure_steps, leaving, next_retirement
+from servicedb.plan.roles import earlier_access, role_steps
 from servicedb.plan.steps import AlterRole, CommentOnRole, CreateRole, RoleStep, SetPassword
 from servicedb.plan.wanted import Wanted
 

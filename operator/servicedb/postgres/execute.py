@@ -7,6 +7,7 @@ from servicedb.plan.steps import (
     AlterRole,
     ChangeSchemaOwner,
     ChangeSetting,
+    CloseLogin,
     CommentOnRole,
     CreateDatabase,
     CreateExtension,
@@ -17,7 +18,9 @@ from servicedb.plan.steps import (
     GrantByDefault,
     GrantOnDatabase,
     GrantOnSchema,
+    NoteOnLogin,
     OpenDatabase,
+    OpenLogin,
     Revoke,
     RevokeByDefault,
     RevokeOnDatabase,
@@ -43,7 +46,10 @@ def statements(step: Step, *, server_version: int) -> list[sql.Composed]:
         case AlterRole():
             options = sql.SQL(" ").join(_role_option(option) for option in step.options)
             return [sql.SQL("ALTER ROLE {} {}").format(sql.Identifier(step.name), options)]
-        case CommentOnRole():
+        case OpenLogin() | CloseLogin():
+            login = sql.SQL("LOGIN" if isinstance(step, OpenLogin) else "NOLOGIN")
+            return [sql.SQL("ALTER ROLE {} {}").format(sql.Identifier(step.name), login)]
+        case CommentOnRole() | NoteOnLogin():
             return [comment_on_role(step.name, step.comment)]
         case DropRole():
             return [sql.SQL("DROP ROLE {}").format(sql.Identifier(step.name))]

@@ -5,21 +5,24 @@ import secrets as randomness
 import string
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Self
 
 from pydantic import SecretStr
 
 from servicedb import metrics
+from servicedb.api.common import HANDLED_LENGTH, ROTATE_AT
 from servicedb.api.service_database import ServiceDatabase
 from servicedb.errors import Problem, Retryable, Terminal
 from servicedb.kube import secrets
 from servicedb.kube.resources import Key
 from servicedb.kube.secrets import Address, Written
-from servicedb.plan.credentials import LoginState, SeenSecret, login_state, secret_steps
+from servicedb.plan.credentials import LoginState, SeenSecret, login_state, secret_steps, secrets_before
 from servicedb.plan.observed import Role
+from servicedb.plan.rotation import Rotation, Schedule, is_handled, next_rotation, rotations
 from servicedb.plan.secret import ConnectionDetails, secret_data
-from servicedb.plan.steps import ActivateSecret, PrepareSecret, ProveLogin, Step
+from servicedb.plan.steps import ActivateSecret, DeleteSecret, PrepareSecret, ProveLogin, Step
 from servicedb.plan.wanted import Login, Wanted
 from servicedb.postgres.connections import Account, Endpoint
 from servicedb.postgres.logins import (
@@ -44,7 +47,11 @@ def new_password() -> SecretStr:
 
 @dataclass(slots=True)
 class Credentials:
-    """The Secrets as last read or written, by the role of their login. `refused`: logins the server turned down."""
+    """The Secrets as last read or written, by the role of their login.
+
+    `refused`: logins the server turned down; `renewed`: those that got a new password in this round. `before`: by
+    the role, the Secret that a login had until its secretName was changed.
+    """
 
     key: Key
     sdb: ServiceDatabase
@@ -53,11 +60,13 @@ class Credentials:
     world: World
     written: dict[str, Written | None]
     refused: frozenset[str] = frozenset()
+    renewed: frozenset[str] = frozenset()
+    before: dict[str, Written] = field(default_factory=dict)
 
     @classmethod
     async def read(cls, key: Key, sdb: ServiceDatabase, wanted: Wanted, server: Server, world: World) -> Self:
         """Read the Secret of each login. Raises a Problem where the operator may not, or may not write as asked."""
-        for field, asked in (
+        for place, asked in (
             ("secretLabels", sdb.spec.credentials.secret_labels),
             ("secretAnnotations", sdb.spec.credentials.secret_annotations),
         ):
@@ -65,7 +74,7 @@ class Credentials:
                 if not name.startswith(world.settings.secret_metadata_prefixes or ("\0",)):
                     raise Terminal(
                         "SecretMetadataNotAllowed",
-                        f'spec.credentials.{field} names "{name}", which no prefix in the operator\'s settings allows; '
+                        f'spec.credentials.{place} names "{name}", which no prefix in the operator\'s settings allows; '
                         "remove it, or have an admin add its prefix to SERVICEDB_SECRET_METADATA_PREFIXES",
                         condition="CredentialsReady",
                     )
@@ -81,8 +90,36 @@ class Credentials:
 
     def steps(self, roles: Mapping[str, Role]) -> list[PrepareSecret]:
         """The new passwords that are needed; raises Terminal for a Secret of somebody else's."""
-        seen = {role: there.seen if there is not None else None for role, there in self.written.items()}
-        return secret_steps(self.wanted, seen, roles, refused=self.refused)
+        return secret_steps(
+            self.wanted,
+            self.seen(),
+            roles,
+            refused=self.refused,
+            rotate={due.login.role: due.reason for due in self.rotations(roles) if not due.waits},
+            before={role: (there.name, there.seen) for role, there in self.before.items()},
+        )
+
+    def rotations(self, roles: Mapping[str, Role]) -> list[Rotation]:
+        return rotations(self.wanted, self.seen(), roles, self.schedule, now=self.world.now())
+
+    def next_rotation(self, roles: Mapping[str, Role]) -> datetime | None:
+        return next_rotation(self.wanted, self.seen(), roles, self.schedule, now=self.world.now())
+
+    @property
+    def schedule(self) -> Schedule:
+        asked = self.sdb.metadata.annotations.get(ROTATE_AT)
+        every = self.sdb.spec.credentials.rotate_every
+        return Schedule(
+            asked[:HANDLED_LENGTH] if asked is not None else None, every.timedelta if every is not None else None
+        )
+
+    def handled(self) -> str | None:
+        """The value of the annotation, once every login has been rotated for it."""
+        asked = self.schedule.asked
+        return asked if asked is not None and is_handled(self.wanted, self.seen(), asked) else None
+
+    def seen(self) -> dict[str, SeenSecret | None]:
+        return {role: there.seen if there is not None else None for role, there in self.written.items()}
 
     def states(self) -> dict[str, LoginState]:
         return {login.role: login_state(login, self._seen(login)) for login in self.wanted.logins}
@@ -111,19 +148,40 @@ class Credentials:
 
     async def prepare(self, roles: Mapping[str, Role]) -> list[Step]:
         """Write a pending password wherever one is needed."""
+        await self._read_before(roles)
         steps = self.steps(roles)
         for step in steps:
             self.world.step(step)
             login = self._login(step.role)
+            before = self.before[step.role].seen.password if step.taken_from is not None else None
             self.written[step.role] = await secrets.prepare(
                 self.world.kube,
                 self._address(login),
                 self.written[step.role],
                 username=step.half,
-                password=new_password(),
+                password=before or new_password(),
             )
+            if before is None:
+                self.renewed |= {step.role}
         self.refused = frozenset()
         return list(steps)
+
+    async def _read_before(self, roles: Mapping[str, Role]) -> None:
+        """Read the Secret of before of each login whose present one says nothing yet."""
+        for login in self.wanted.logins:
+            if self.states()[login.role] != LoginState(None, None):
+                continue
+            for name in secrets_before(login, roles):
+                there = await secrets.read(self.world.kube, replace(self._address(login), name=name))
+                if there is not None and there.seen.ours and login_state(login, there.seen).active is not None:
+                    self.before[login.role] = there
+                    break
+
+    async def delete(self, step: DeleteSecret) -> None:
+        """Delete a Secret of before, if it is ours."""
+        self.world.step(step)
+        owner = f"{self.server.name}/{self.wanted.database}"
+        await secrets.delete(self.world.kube, Address(self.sdb.metadata.namespace, step.name, owner, step.role))
 
     async def prove_and_activate(self, connection: Session) -> list[Step]:
         """Try every login that has not been tried with its present password, and activate the pending ones that work.
@@ -159,6 +217,8 @@ class Credentials:
         state = self.states()[login.role]
         if state.pending is not None:
             await self._prove(connection, login, state.pending, self._pending(login))
+            if login.role in self.refused:
+                return done
             done.append(await self._activate(login, state.pending, self._pending(login), renewed=True))
         elif state.active is not None:
             if not self._proved(login):
@@ -212,7 +272,7 @@ class Credentials:
                 condition="CredentialsReady",
                 ready="Unknown",
             )
-        if self.states()[login.role].pending is None:
+        if login.role not in self.renewed:
             # Once more, now that all else is known to be in order: a working password is never replaced on a glimpse.
             again = await try_login(endpoint, Account(half, password), self.wanted.database, login)
             if again.outcome is not Outcome.PROVED:
@@ -238,6 +298,7 @@ class Credentials:
             labels=self.sdb.spec.credentials.secret_labels,
             annotations=self.sdb.spec.credentials.secret_annotations,
             now=self.world.now() if renewed else None,
+            rotate_at=self.schedule.asked,
         )
         return step
 
@@ -254,7 +315,7 @@ class Credentials:
 
     def _proof_version(self, login: Login) -> object:
         seen = self._seen(login)
-        return (seen.version if seen is not None else None, self._endpoint())
+        return (seen.version if seen is not None else None, self._endpoint(), login.works_as)
 
     def _up_to_date(self, login: Login) -> bool:
         there, data = self.written[login.role], self._data(login)
