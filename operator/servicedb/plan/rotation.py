@@ -25,9 +25,11 @@ class Schedule:
 
 @dataclass(frozen=True, slots=True)
 class Rotation:
-    """One that is due for `login`. `waits`: the last one's overlap is not over, its other half is still in use."""
+    """One that is due for `login`, whose half `active` is in use. `waits`: the last one's overlap is not over, and
+    the other half still logs in."""
 
     login: Login
+    active: str
     reason: str
     waits: bool
 
@@ -45,7 +47,7 @@ def rotations(
     for login, active, secret in _in_use(wanted, secrets):
         reason = _reason(wanted, login, active, secret, roles, schedule, now)
         if reason is not None:
-            found.append(Rotation(login, reason, _other_logs_in(login, active, roles)))
+            found.append(Rotation(login, active, reason, _other_logs_in(login, active, roles)))
     return found
 
 

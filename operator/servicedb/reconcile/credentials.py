@@ -11,29 +11,22 @@ from typing import Self
 
 from pydantic import SecretStr
 
-from servicedb import metrics
 from servicedb.api.common import HANDLED_LENGTH, ROTATE_AT
 from servicedb.api.service_database import ServiceDatabase
-from servicedb.errors import Problem, Retryable, Terminal
+from servicedb.errors import Problem, Terminal
 from servicedb.kube import secrets
 from servicedb.kube.resources import Key
 from servicedb.kube.secrets import Address, Written
 from servicedb.plan.credentials import LoginState, SeenSecret, login_state, secret_steps, secrets_before
 from servicedb.plan.observed import Role
+from servicedb.plan.roles import earlier_access
 from servicedb.plan.rotation import Rotation, Schedule, is_handled, next_rotation, rotations
 from servicedb.plan.secret import ConnectionDetails, secret_data
 from servicedb.plan.steps import ActivateSecret, DeleteSecret, PrepareSecret, ProveLogin, Step
 from servicedb.plan.wanted import Login, Wanted
 from servicedb.postgres.connections import Account, Endpoint
-from servicedb.postgres.logins import (
-    LoginTest,
-    Outcome,
-    admin_can_log_in,
-    obstacle_to_login,
-    says_nothing_of_the_password,
-    try_login,
-)
 from servicedb.postgres.session import Session
+from servicedb.reconcile.proof import is_accepted
 from servicedb.reconcile.world import Looked, Server, World
 
 _ALPHABET = string.ascii_letters + string.digits
@@ -133,9 +126,20 @@ class Credentials:
                 found[state.pending] = seen.pending_password
         return found
 
-    def unproved(self) -> bool:
+    def as_it_stands(self, roles: Mapping[str, Role]) -> Wanted:
+        """What is wanted for the time being: a half that is on its way out keeps the access that it had."""
+        return replace(self.wanted, earlier=earlier_access(self.wanted, self.states(), roles))
+
+    def unproved(self, roles: Mapping[str, Role]) -> bool:
         """Whether some login has not been proved with what its Secret says now."""
-        return any(not self._proved(login) for login in self.wanted.logins)
+        return any(not self._proved(login) for login in self._in_use(roles))
+
+    def _in_use(self, roles: Mapping[str, Role]) -> list[Login]:
+        """Each login as it stands for the half that its Secret names."""
+        of_half = dict(self.as_it_stands(roles).halves())
+        states = self.states()
+        halves = {login.role: states[login.role].pending or states[login.role].active for login in self.wanted.logins}
+        return [of_half.get(halves[login.role] or "", login) for login in self.wanted.logins]
 
     def outdated(self) -> bool:
         """Whether some Secret says something else than it should, its password apart."""
@@ -183,14 +187,14 @@ class Credentials:
         owner = f"{self.server.name}/{self.wanted.database}"
         await secrets.delete(self.world.kube, Address(self.sdb.metadata.namespace, step.name, owner, step.role))
 
-    async def prove_and_activate(self, connection: Session) -> list[Step]:
+    async def prove_and_activate(self, connection: Session, roles: Mapping[str, Role]) -> list[Step]:
         """Try every login that has not been tried with its present password, and activate the pending ones that work.
 
         Afterwards `refused` holds the active logins that the server turned down although nothing stood in the way.
         """
         done: list[Step] = []
         problems: list[Problem] = []
-        for login in self.wanted.logins:  # one that can't be tried must not keep the others waiting
+        for login in self._in_use(roles):  # one that can't be tried must not keep the others waiting
             try:
                 done += await self._prove_and_activate(connection, login)
             except Problem as problem:
@@ -213,76 +217,28 @@ class Credentials:
         return rows
 
     async def _prove_and_activate(self, connection: Session, login: Login) -> list[Step]:
+        """`login` as it stands for the half that is tried."""
         done: list[Step] = []
         state = self.states()[login.role]
         if state.pending is not None:
-            await self._prove(connection, login, state.pending, self._pending(login))
-            if login.role in self.refused:
-                return done
-            done.append(await self._activate(login, state.pending, self._pending(login), renewed=True))
+            if await self._is_accepted(connection, login, state.pending, self._pending(login)):
+                done.append(await self._activate(login, state.pending, self._pending(login), renewed=True))
         elif state.active is not None:
             if not self._proved(login):
-                await self._prove(connection, login, state.active, self._active(login))
-            if login.role in self.refused:
-                return done
-            if not self._up_to_date(login):
+                await self._is_accepted(connection, login, state.active, self._active(login))
+            if login.role not in self.refused and not self._up_to_date(login):
                 done.append(await self._activate(login, state.active, self._active(login), renewed=False))
-        self._note_proof(login)
+        if login.role not in self.refused:
+            self._note_proof(login)
         return done
 
-    async def _prove(self, connection: Session, login: Login, half: str, password: SecretStr) -> None:
+    async def _is_accepted(self, connection: Session, login: Login, half: str, password: SecretStr) -> bool:
         self.world.step(ProveLogin("not proved with its present password", login.role, half))
-        endpoint = self._endpoint()
-        test = await try_login(endpoint, Account(half, password), self.wanted.database, login)
-        metrics.LOGIN_TESTS.labels(test.outcome.value).inc()
-        match test.outcome:
-            case Outcome.PROVED:
-                return
-            case Outcome.OTHER_ROLE:
-                raise Terminal(
-                    "LoginLosesRole",
-                    f'login "{half}" on {endpoint} works as "{test.detail}" instead of "{login.works_as}"; '
-                    "old minor releases of PostgreSQL lose the role over DISCARD ALL: upgrade the server",
-                    condition="CredentialsReady",
-                )
-        await self._explain_refusal(connection, login, half, password, test)
-
-    async def _explain_refusal(
-        self, connection: Session, login: Login, half: str, password: SecretStr, test: LoginTest
-    ) -> None:
-        """Raise what stands in the way; where nothing does, the password itself is wrong and is to be replaced."""
-        endpoint = self._endpoint()
-        assert self.server.admin is not None
-        fault = await admin_can_log_in(endpoint, self.server.admin.account, self.wanted.database)
-        if fault is not None:
-            raise Retryable(
-                "ClientEndpointUnreachable",
-                f"logins can't be tried through {endpoint}: the admin itself can't log in to database "
-                f'"{self.wanted.database}" there: {fault}',
-                condition="CredentialsReady",
-                ready="Unknown",
-            )
-        obstacle = await obstacle_to_login(connection, half)
-        if obstacle is None and says_nothing_of_the_password(test.detail):
-            obstacle = test.detail
-        if obstacle is not None:
-            raise Retryable(
-                "LoginNotTried",
-                f'login "{half}" on {endpoint} can\'t be tried: {obstacle}',
-                condition="CredentialsReady",
-                ready="Unknown",
-            )
-        if login.role not in self.renewed:
-            # Once more, now that all else is known to be in order: a working password is never replaced on a glimpse.
-            again = await try_login(endpoint, Account(half, password), self.wanted.database, login)
-            if again.outcome is not Outcome.PROVED:
-                self.refused |= {login.role}
-            return
-        raise Retryable(
-            "LoginRefused",
-            f'login "{half}" is refused by {endpoint} with the password that it was just given: {test.detail}',
-            condition="CredentialsReady",
-        )
+        new, account = login.role in self.renewed, Account(half, password)
+        accepted = await is_accepted(self.server, connection, self.wanted.database, login, account, new=new)
+        if not accepted:
+            self.refused |= {login.role}
+        return accepted
 
     async def _activate(self, login: Login, half: str, password: SecretStr, *, renewed: bool) -> ActivateSecret:
         there = self.written[login.role]

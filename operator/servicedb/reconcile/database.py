@@ -224,6 +224,7 @@ async def _report_ready(work: Work, seen: ServerScan, done: list[Step]) -> None:
         Finding("CredentialsReady", "True", "LoginsProved", "; ".join(_on_rotation(work, seen))),
         Finding("InSync", "True", "InSync"),
     ]
+    found += _not_yet(work, seen)
     work.server.markers[wanted.database] = wanted.marker.with_oid(database.oid)
     await report(
         world,
@@ -251,6 +252,23 @@ def _on_rotation(work: Work, seen: ServerScan) -> Iterator[str]:
     for rotation in work.credentials.rotations(seen.roles):
         if rotation.waits:
             yield f"{rotation.login.role} is rotated when the last rotation's overlap is over: {rotation.reason}"
+
+
+def _not_yet(work: Work, seen: ServerScan) -> list[Finding]:
+    """What an access that waits turns: the logins work, but not as the spec says."""
+    earlier = work.credentials.as_it_stands(seen.roles).earlier
+    waiting = [due.login.role for due in work.credentials.rotations(seen.roles) if due.waits and due.active in earlier]
+    if not waiting:
+        return []
+    message = (
+        f"the access of {', '.join(waiting)} changes when the overlap of the last rotation is over: "
+        "until then there is no login to make the change with"
+    )
+    return [
+        Finding("Ready", "False", "OverlapNotOver", message),
+        Finding("RolesReady", "False", "OverlapNotOver", message),
+        Finding("Reconciling", "True", "OverlapNotOver", message),
+    ]
 
 
 def _handled(sdb: ServiceDatabase, *, rotate_at: str | None = None) -> dict[str, Any]:

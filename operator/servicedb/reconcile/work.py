@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from servicedb.api.common import RECONCILE_AT
 from servicedb.api.service_database import ServiceDatabase
@@ -16,7 +16,7 @@ from servicedb.plan.leaving import departure_steps, leaving
 from servicedb.plan.marker import Marker
 from servicedb.plan.memberships import membership_steps, wanted_memberships
 from servicedb.plan.observed import ServerScan
-from servicedb.plan.roles import earlier_access, role_steps
+from servicedb.plan.roles import role_steps
 from servicedb.plan.steps import ChangeSetting, CreateDatabase, CreateRole, DatabaseStep, InsideStep, RoleStep, Step
 from servicedb.plan.wanted import Wanted
 from servicedb.postgres.apply import Executor, try_settings
@@ -44,11 +44,6 @@ class Work:
     world: World
     credentials: Credentials
     unfinished: list[str] = field(default_factory=list)
-
-    def as_it_stands(self, seen: ServerScan) -> Wanted:
-        """What is wanted for the time being: a half that is on its way out keeps the access that it had."""
-        earlier = earlier_access(self.wanted, self.credentials.states(), seen.roles)
-        return replace(self.wanted, earlier=earlier)
 
     @property
     def was_in_sync(self) -> bool:
@@ -89,17 +84,17 @@ async def is_in_sync(work: Work, seen: ServerScan) -> bool:
         return False
     return not (
         work.credentials.steps(seen.roles)
-        or work.credentials.unproved()
+        or work.credentials.unproved(seen.roles)
         or work.credentials.outdated()
         or role_changes(work, seen)
-        or list(database_steps(work.as_it_stands(seen), seen))
+        or list(database_steps(work.credentials.as_it_stands(seen.roles), seen))
         or departure_steps(work.wanted, work.credentials.states(), seen.roles, now=work.world.now())
     )
 
 
 def role_changes(work: Work, seen: ServerScan) -> list[RoleStep]:
     """What has to be done about the database's roles."""
-    wanted = work.as_it_stands(seen)
+    wanted = work.credentials.as_it_stands(seen.roles)
     steps: list[RoleStep] = [
         *role_steps(
             wanted,
@@ -135,7 +130,7 @@ async def carry_out(work: Work) -> tuple[ServerScan, list[Step]]:
             if steps:
                 await execute.inside(inside, steps, wanted.names.owner)
                 done += steps
-        done += await work.credentials.prove_and_activate(connection)
+        done += await work.credentials.prove_and_activate(connection, seen.roles)
         seen = await observe(work, connection)
         if work.credentials.refused:
             done += await work.credentials.prepare(seen.roles)
@@ -143,7 +138,7 @@ async def carry_out(work: Work) -> tuple[ServerScan, list[Step]]:
             following = await _change_server(work, connection, seen, execute)
             if not following:
                 break
-            done += [*following, *await work.credentials.prove_and_activate(connection)]
+            done += [*following, *await work.credentials.prove_and_activate(connection, seen.roles)]
             seen = await observe(work, connection)
         departed = await let_go(wanted, work.credentials, connection, seen, execute)
         work.unfinished.extend(departed.staying)
@@ -152,7 +147,9 @@ async def carry_out(work: Work) -> tuple[ServerScan, list[Step]]:
             seen = await observe(work, connection)
         if refusal is not None:
             raise refusal
-        _check_effect(work, [*role_changes(work, seen), *database_steps(work.as_it_stands(seen), seen)], done)
+        _check_effect(
+            work, [*role_changes(work, seen), *database_steps(work.credentials.as_it_stands(seen.roles), seen)], done
+        )
     world.insides[work.key] = Looked(
         (work.sdb.metadata.generation, seen.databases[wanted.database].changes), time.monotonic()
     )
@@ -223,7 +220,7 @@ async def _change_server(work: Work, connection: Session, seen: ServerScan, exec
         work.credentials.forget_proofs()  # a login that is made anew has no password, whatever its Secret says
     if roles:
         await execute.roles(connection, roles, work.credentials.pending_passwords())
-    steps: list[Step] = list(database_steps(work.as_it_stands(seen), seen))
+    steps: list[Step] = list(database_steps(work.credentials.as_it_stands(seen.roles), seen))
     for step in steps:
         if isinstance(step, CreateDatabase):
             await execute.alone(connection, step)
