@@ -1,7 +1,6 @@
 """Logging in: what a login that is tried proves, what a connection that can't be had means, and what an admin needs."""
 
 from collections.abc import Iterator
-from datetime import timedelta
 from pathlib import Path
 
 import psycopg

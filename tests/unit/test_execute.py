@@ -11,20 +11,26 @@ from hypothesis import strategies as st
 from servicedb.plan.observed import PUBLIC, Membership, Privilege
 from servicedb.plan.steps import (
     CREATION,
+    DEPARTURE,
+    ROTATION,
     AlterRole,
     ChangeSchemaOwner,
     ChangeSetting,
+    CloseLogin,
     CommentOnRole,
     CreateDatabase,
     CreateExtension,
     CreateRole,
     CreateSchema,
+    DeleteSecret,
     DropRole,
     Grant,
     GrantByDefault,
     GrantOnDatabase,
     GrantOnSchema,
+    NoteOnLogin,
     OpenDatabase,
+    OpenLogin,
     PrepareSecret,
     Revoke,
     RevokeByDefault,
@@ -124,6 +130,9 @@ TABLE: list[tuple[Step, list[str]]] = [
     (ChangeSchemaOwner(WHY, "s", "o"), ['ALTER SCHEMA "s" OWNER TO "o"']),
     (CreateExtension(WHY, "e", "s", None), ['CREATE EXTENSION "e" SCHEMA "s"']),
     (CreateExtension(WHY, "e", "s", "1.6"), ['CREATE EXTENSION "e" SCHEMA "s" VERSION \'1.6\'']),
+    (OpenLogin(WHY, EVIL), [f"ALTER ROLE {QUOTED} LOGIN"]),
+    (CloseLogin(WHY, EVIL), [f"ALTER ROLE {QUOTED} NOLOGIN"]),
+    (NoteOnLogin(WHY, "r", "it's"), ["COMMENT ON ROLE \"r\" IS 'it''s'"]),
     (UpdateExtension(WHY, "e", "1.6"), ["ALTER EXTENSION \"e\" UPDATE TO '1.6'"]),
 ]
 
@@ -149,13 +158,14 @@ def test_each_step_is_written_so(step, expected):
 
 
 def test_every_kind_of_step_is_in_the_table_or_needs_no_sql():
-    needing_sql = {kind for kind in kinds() if not issubclass(kind, SecretStep | SetPassword)}
+    needing_sql = {kind for kind in kinds() if not issubclass(kind, SecretStep | SetPassword | DeleteSecret)}
     assert needing_sql == {type(step) for step, _ in TABLE}
 
 
-def test_creation_names_kinds_of_steps_each_once():
-    assert set(CREATION) <= set(kinds())
-    assert len(CREATION) == len(set(CREATION))
+@pytest.mark.parametrize("course", [CREATION, ROTATION, DEPARTURE])
+def test_a_course_names_kinds_of_steps_each_once(course):
+    assert set(course) <= set(kinds())
+    assert len(course) == len(set(course))
 
 
 @pytest.mark.parametrize("step", [PrepareSecret(WHY, "app", "r"), SetPassword(WHY, "app", "r")])

@@ -38,7 +38,8 @@ def database_steps(wanted: Wanted, seen: ServerScan) -> Iterator[Step]:
     if database is None:
         yield CreateDatabase("missing", wanted.database, wanted.encoding, wanted.locale, wanted.locale_provider)
     seen_privileges = database.privileges if database else _AT_BIRTH
-    yield from privilege_steps(wanted, seen_privileges, leaving=leaving(wanted, seen.roles))
+    still_used = [name for name in leaving(wanted, seen.roles) if seen.roles[name].login]
+    yield from privilege_steps(wanted, seen_privileges, leaving=still_used)
     yield from _setting_steps(wanted, seen.settings if database else {})
     if database is None or not database.allow_connections:
         yield OpenDatabase("not open yet", wanted.database, wanted.names.owner, wanted.marker.comment())

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from servicedb.naming import RoleNames
 from servicedb.plan.credentials import LoginState
 from servicedb.plan.marker import RoleNote
 from servicedb.plan.observed import Role
@@ -21,14 +20,14 @@ def note_on(wanted: Wanted, role: Role | None) -> RoleNote | None:
     note = RoleNote.read(role.comment) if role is not None else None
     if role is None or note is None or note.owner != wanted.names.owner:
         return None
-    is_login = "__" not in role.name or role.name in RoleNames(wanted.database).pair(note.role)
+    is_login = "__" not in role.name or role.name.endswith(("_a", "_b"))  # groups carry a note, too
     return note if is_login else None
 
 
 def leaving(wanted: Wanted, roles: Mapping[str, Role]) -> dict[str, RoleNote]:
     """Logins of this database that the spec no longer names, with their notes.
 
-    Until they are dropped, their memberships and privileges stay as they are: by those they are found.
+    Until they are dropped, their memberships stay as they are: by those a login with a fixed name is found.
     """
     notes = {name: note_on(wanted, role) for name, role in roles.items() if name not in wanted.role_names}
     return {name: note for name, note in sorted(notes.items()) if note is not None}

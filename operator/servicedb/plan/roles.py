@@ -58,7 +58,7 @@ def earlier_access(wanted: Wanted, states: Mapping[str, LoginState], roles: Mapp
     for login in wanted.logins:
         pending = states.get(login.role, LoginState(None, None)).pending
         for half in login.halves if len(login.halves) > 1 else ():
-            note = note_on(wanted, roles.get(half))
+            note = _noted(wanted, login, roles.get(half))
             if note is None or note.access in (None, login.access) or half == pending or not roles[half].login:
                 continue
             found[half] = Access(note.access)
@@ -78,7 +78,7 @@ def _login(
     """One half. In use: it logs in. Not in use any more: it does until its overlap has passed, which begins only
     when another half is in use: a pending password may yet turn out not to work."""
     seen = roles.get(half)
-    noted = note_on(wanted, seen)
+    noted = _noted(wanted, login, seen)
     note = RoleNote(wanted.names.owner, login.role, login.secret_name, access=login.access)
     role = Role(half, login=False, inherit=login.inherits, connection_limit=login.connection_limit)
     if half in (state.active, state.pending):
@@ -104,6 +104,12 @@ def _login(
                 yield CloseLogin("its overlap is over", half)
                 roles = {**roles, half: replace(seen, login=False)}
     yield from _role(role, note.comment(), roles, course=noted is not None)
+
+
+def _noted(wanted: Wanted, login: Login, seen: Role | None) -> RoleNote | None:
+    """The note that `seen` carries as a half of `login`."""
+    note = note_on(wanted, seen)
+    return note if note is not None and note.role == login.role else None
 
 
 def _left(login: Login, noted: RoleNote, until: datetime | None) -> tuple[LeftSecret, ...]:

@@ -261,5 +261,5 @@ ROTATION: tuple[type[Step], ...] = (
 )
 """Every kind of step by which the other half of a login takes over, and the one of before leaves."""
 
-DEPARTURE: tuple[type[Step], ...] = (NoteOnLogin, CloseLogin, DeleteSecret, RevokeOnDatabase, DropRole)
+DEPARTURE: tuple[type[Step], ...] = (NoteOnLogin, CloseLogin, RevokeOnDatabase, DeleteSecret, DropRole)
 """Every kind of step by which a login goes that the spec no longer names."""

@@ -1,26 +1,16 @@
 """The end of a login that has left the spec: it goes when nobody uses it and nothing depends on it."""
 
-from collections.abc import Iterable
 from typing import Any
 
 import psycopg
 from psycopg import AsyncConnection
 
-from servicedb.plan.observed import Privilege
-from servicedb.plan.steps import DropRole, RevokeOnDatabase
+from servicedb.plan.steps import DropRole
 from servicedb.postgres.apply import Executor
 
 
-async def drop_login(
-    execute: Executor,
-    connection: AsyncConnection[Any],
-    step: DropRole,
-    *,
-    database: str,
-    owner: str,
-    privileges: Iterable[Privilege],
-) -> str | None:
-    """Drop a login that is closed already, with its `privileges` on `database`; what keeps it, None when it is gone.
+async def drop_login(execute: Executor, connection: AsyncConnection[Any], step: DropRole) -> str | None:
+    """Drop a login that is closed already; what keeps it, None when it is gone.
 
     One with sessions stays: PostgreSQL would drop it under them, and nobody could tell any more whose they are.
     """
@@ -29,10 +19,6 @@ async def drop_login(
     ).fetchone()
     if row is not None and row[0]:
         return "it still has sessions, which may end by themselves"
-    own = [privilege for privilege in privileges if privilege.grantee == step.name]
-    if own:
-        revokes = [RevokeOnDatabase(step.reason, database, privilege) for privilege in sorted(own)]
-        await execute.database(connection, revokes, owner)
     try:
         await execute.roles(connection, [step], {})
     except psycopg.errors.DependentObjectsStillExist as error:

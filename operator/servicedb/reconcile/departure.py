@@ -32,14 +32,7 @@ async def let_go(
             case NoteOnLogin():
                 await execute.roles(connection, [step], {})
             case DropRole():
-                obstacle = await drop_login(
-                    execute,
-                    connection,
-                    step,
-                    database=wanted.database,
-                    owner=wanted.names.owner,
-                    privileges=seen.databases[wanted.database].privileges,
-                )
+                obstacle = await drop_login(execute, connection, step)
                 if obstacle is not None:
                     departed.staying.append(
                         f"login \"{step.name}\" is in the spec no longer and can't log in any more, but can't be "
