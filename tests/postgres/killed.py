@@ -8,6 +8,7 @@ import asyncio
 import multiprocessing
 import os
 import signal
+from datetime import timedelta
 from enum import StrEnum
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -35,10 +36,12 @@ class Moment(StrEnum):
     """Carried out for good, and nothing done since."""
 
 
-def killed_at(file: Path, database: str, kind: type[Step], moment: Moment) -> ForkServerProcess:
+def killed_at(
+    file: Path, database: str, kind: type[Step], moment: Moment, ahead: timedelta = timedelta()
+) -> ForkServerProcess:
     """An operator that brought `database` (of the objects in `file`) up to that moment, or, where the moment never
-    came, to the end: its `exitcode` is 0 then."""
-    process = _context.Process(target=_bring, args=(file, database, kind, moment))
+    came, to the end: its `exitcode` is 0 then. Its clock is `ahead`."""
+    process = _context.Process(target=_bring, args=(file, database, kind, moment, ahead))
     process.start()
     process.join()
     return process
@@ -63,12 +66,13 @@ async def _looks(objects: Objects, death: "_Death") -> None:
             await operator.look()
 
 
-def _bring(file: Path, database: str, kind: type[Step], moment: Moment) -> None:
-    asyncio.run(_run(Objects(file), database, _Death(kind, moment)))
+def _bring(file: Path, database: str, kind: type[Step], moment: Moment, ahead: timedelta) -> None:
+    asyncio.run(_run(Objects(file), database, _Death(kind, moment), ahead))
 
 
-async def _run(objects: Objects, database: str, death: "_Death") -> None:
+async def _run(objects: Objects, database: str, death: "_Death", ahead: timedelta) -> None:
     async with Operator(_Listened(objects.file, death), on_step=death.on_step) as operator:
+        operator.let_pass(ahead)
         _listen_to_statements(death)
         await operator.bring(database)
 

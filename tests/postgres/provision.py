@@ -21,13 +21,14 @@ from typing import Any, Self, TypeVar
 import psycopg
 from psycopg import sql
 from psycopg.rows import TupleRow
-from servicedb.api.common import Condition
+from servicedb.api.common import GROUP, Condition
 from servicedb.errors import Problem
 from servicedb.kube import resources
 from servicedb.kube.client import Json
 from servicedb.kube.resources import DATABASE_SERVERS, SERVICE_DATABASES, Key
 from servicedb.plan.steps import ProveLogin, Step
 from servicedb.reconcile import database, server
+from servicedb.reconcile.queue import TryAgain
 from servicedb.reconcile.server import ADMIN_LABEL
 from servicedb.reconcile.world import World, ignore
 from servicedb.settings import Settings
@@ -111,9 +112,10 @@ class Site:
     def put_admin_secret(self, name: str, data: Mapping[str, str]) -> None:
         self.objects.put_secret(OPERATOR_NAMESPACE, name, data, {ADMIN_LABEL: "true"})
 
-    def want(self, name: str, spec: Json | None = None) -> None:
-        """Apply a ServiceDatabase."""
-        metadata = {"name": name.replace("_", "-"), "namespace": NAMESPACE}
+    def want(self, name: str, spec: Json | None = None, annotations: Mapping[str, str] | None = None) -> None:
+        """Apply a ServiceDatabase. `annotations` go without the servicedb.io/ in front."""
+        asked = {f"{GROUP}/{key}": value for key, value in (annotations or {}).items()}
+        metadata = {"name": name.replace("_", "-"), "namespace": NAMESPACE, "annotations": asked}
         self.objects.put(key_of(name).path, {"metadata": metadata, "spec": spec or full_spec(name)})
 
     def secret(self, name: str, role: str) -> dict[str, str]:
@@ -168,6 +170,8 @@ class Round:
 
     steps: tuple[Step, ...]
     conditions: Mapping[str, Condition]
+    due: timedelta | None = None
+    """Until something falls due by itself, where it does."""
 
     @property
     def ready(self) -> Condition:
@@ -226,9 +230,12 @@ class Operator:
         """Look at the server, then at the database `name`."""
         self._steps.clear()
         await self.look()
-        with contextlib.suppress(Problem):  # it stands in the status
-            await database.reconcile(key_of(name), self.world)
-        return Round(tuple(self._steps), self._conditions(key_of(name)))
+        due = None
+        with contextlib.suppress(Problem, TryAgain):  # it stands in the status
+            due = await database.reconcile(key_of(name), self.world)
+        return Round(
+            tuple(self._steps), self._conditions(key_of(name)), timedelta(seconds=due) if due is not None else None
+        )
 
     async def look(self) -> dict[str, Condition]:
         """Look at the server; its conditions."""

@@ -348,8 +348,8 @@ async def test_the_other_half_opened_by_hand_is_closed_when_the_overlap_has_pass
     """Nobody can tell it from a login that a rotation has just moved away from."""
     async with Operator(place.site.objects) as operator:
         place.change(Drift("other half", "ALTER ROLE orders__app_b LOGIN", set()))
-        assert (await operator.bring(place.name)).kinds() == {"CommentOnRole"}
+        assert (await operator.bring(place.name)).kinds() == {"NoteOnLogin"}
         assert (await operator.bring(place.name)).changes == ()
         operator.let_pass(timedelta(hours=1))
-        assert (await operator.bring(place.name)).kinds() == {"AlterRole", "CommentOnRole"}
+        assert (await operator.bring(place.name)).kinds() == {"CloseLogin", "NoteOnLogin"}
     assert place.snapshot() == place.undisturbed

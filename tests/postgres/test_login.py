@@ -112,22 +112,6 @@ async def test_a_password_is_not_replaced_while_something_else_stands_in_the_way
     assert site.secret(database, "app") == before
 
 
-async def test_a_login_that_left_the_spec_works_until_its_overlap_has_passed(site: Site, orders: str) -> None:
-    spec = full_spec(orders, schemas=[{"name": "app"}])
-    spec["roles"]["extra"] = []
-    site.want(orders, spec)
-    async with Operator(site.objects) as operator:
-        await operator.bring(orders)
-        with site.login(orders, "keeper") as connection:
-            connection.execute("CREATE TABLE still_there (id int)")
-        operator.let_pass(timedelta(hours=1))
-        assert (await operator.bring(orders)).reason == "Ready"
-        with pytest.raises(psycopg.OperationalError, match="not permitted to log in"):
-            site.login(orders, "keeper")
-        await operator.bring(orders)
-        assert (await operator.bring(orders)).steps == ()
-
-
 @pytest.fixture
 def tls_site(tls_server: Server, tmp_path: Path) -> Site:
     return Site.new(tls_server, tls_server.admin, tmp_path)

@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from servicedb.naming import RoleNames
-from servicedb.plan.marker import Marker, RoleNote
+from servicedb.plan.marker import LeftSecret, Marker, RoleNote
 from servicedb.plan.observed import Database, InsideScan, Membership, Privilege, Role, Schema, ServerScan, Settings
 from servicedb.plan.wanted import Access, Login, Wanted
 
@@ -48,9 +48,11 @@ INSIDE_AT_BIRTH = InsideScan(
 """What PostgreSQL shows of the inside of a database that nobody has changed yet."""
 
 
-def note(login: Login, *, retire_at: datetime | None = None, owner: str = OWNER) -> str:
+def note(
+    login: Login, *, retire_at: datetime | None = None, owner: str = OWNER, left: Iterable[LeftSecret] = ()
+) -> str:
     """The comment that stands on the halves of `login`."""
-    return RoleNote(owner, login.role, login.secret_name, retire_at).comment()
+    return RoleNote(owner, login.role, login.secret_name, retire_at, login.access, tuple(left)).comment()
 
 
 def roles_in_sync(

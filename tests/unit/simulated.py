@@ -11,16 +11,20 @@ from servicedb.plan.steps import (
     AlterRole,
     ChangeSchemaOwner,
     ChangeSetting,
+    CloseLogin,
     CommentOnRole,
     CreateDatabase,
     CreateExtension,
     CreateRole,
     CreateSchema,
+    DropRole,
     Grant,
     GrantByDefault,
     GrantOnDatabase,
     GrantOnSchema,
+    NoteOnLogin,
     OpenDatabase,
+    OpenLogin,
     Revoke,
     RevokeByDefault,
     RevokeOnDatabase,
@@ -96,7 +100,14 @@ class Simulated:
                 assert step.options
                 for option in step.options:
                     self.roles[step.name] = altered(self.roles[step.name], option)
-            case CommentOnRole():
+            case OpenLogin() | CloseLogin():
+                option = "LOGIN" if isinstance(step, OpenLogin) else "NOLOGIN"
+                self.roles[step.name] = altered(self.roles[step.name], option)
+            case DropRole():
+                assert not self.roles.pop(step.name).login
+                self.memberships = {m for m in self.memberships if step.name not in (m.group, m.member)}
+            case CommentOnRole() | NoteOnLogin():
+                assert self.roles[step.name].comment != step.comment, "the comment is needless"
                 self.roles[step.name] = replace(self.roles[step.name], comment=step.comment)
             case Grant(membership=m):
                 there_already = {s for s in self.memberships if (s.group, s.member) == (m.group, m.member)}

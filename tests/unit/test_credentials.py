@@ -68,6 +68,8 @@ def secret(
         pytest.param(secret("postgres", pending="postgres"), LoginState(None, None), id="a stranger"),
         pytest.param(secret(APP_A, ""), LoginState(None, None), id="empty password"),
         pytest.param(secret(APP_A, None), LoginState(None, None), id="no password"),
+        pytest.param(secret(APP_A, "a\0b"), LoginState(None, None), id="a password that no server takes"),
+        pytest.param(secret(APP_A, pending=APP_B, pending_password="\0"), LoginState(APP_A, None), id="pending, alike"),
         pytest.param(secret(pending=APP_A, pending_password=""), LoginState(None, None), id="empty pending password"),
         pytest.param(secret(pending=APP_A, pending_password=None), LoginState(None, None), id="no pending password"),
     ],
@@ -91,7 +93,6 @@ def halves(*, a: bool, b: bool, a_leaves: bool = False, b_leaves: bool = False) 
         pytest.param(None, {}, False, APP_A, id="from nothing"),
         pytest.param(secret(APP_A), halves(a=True, b=False), False, None, id="in use"),
         pytest.param(secret(pending=APP_B), halves(a=True, b=False), False, None, id="pending is gone on with"),
-        pytest.param(secret(APP_A, pending=APP_B), halves(a=True, b=False), True, None, id="pending, even if refused"),
         pytest.param(None, halves(a=True, b=False), False, APP_B, id="lost while a is in use"),
         pytest.param(None, halves(a=False, b=True), False, APP_A, id="lost while b is in use"),
         pytest.param(None, halves(a=True, b=True, a_leaves=True), False, APP_A, id="lost in the overlap of a"),
@@ -107,6 +108,13 @@ def test_the_half_that_nobody_uses_gets_the_next_password(seen, roles, refused, 
     steps = secret_steps(ONLY_APP, {"app": seen}, roles, refused=frozenset({"app"} if refused else ()))
     reason = NOT_ACCEPTED if refused else NO_PASSWORD
     assert steps == ([PrepareSecret(reason, "app", half)] if half is not None else [])
+
+
+def test_a_pending_password_that_is_refused_is_replaced_on_the_same_half():
+    steps = secret_steps(
+        ONLY_APP, {"app": secret(APP_A, pending=APP_B)}, halves(a=True, b=True), refused=frozenset({"app"})
+    )
+    assert steps == [PrepareSecret("the server does not accept its pending password", "app", APP_B)]
 
 
 @pytest.mark.parametrize("there", [{}, {"orders_user": Role("orders_user", login=True, comment=note(FIXED))}])

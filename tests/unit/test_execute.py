@@ -12,11 +12,14 @@ from servicedb.plan.observed import PUBLIC, Membership, Privilege
 from servicedb.plan.steps import (
     CREATION,
     DELETION,
+    DEPARTURE,
+    ROTATION,
     UNDO,
     AlterRole,
     ChangeSchemaOwner,
     ChangeSetting,
     CloseDatabase,
+    CloseLogin,
     CommentOnRole,
     CreateDatabase,
     CreateExtension,
@@ -31,7 +34,9 @@ from servicedb.plan.steps import (
     GrantByDefault,
     GrantOnDatabase,
     GrantOnSchema,
+    NoteOnLogin,
     OpenDatabase,
+    OpenLogin,
     PrepareSecret,
     Revoke,
     RevokeByDefault,
@@ -131,6 +136,9 @@ TABLE: list[tuple[Step, list[str]]] = [
     (ChangeSchemaOwner(WHY, "s", "o"), ['ALTER SCHEMA "s" OWNER TO "o"']),
     (CreateExtension(WHY, "e", "s", None), ['CREATE EXTENSION "e" SCHEMA "s"']),
     (CreateExtension(WHY, "e", "s", "1.6"), ['CREATE EXTENSION "e" SCHEMA "s" VERSION \'1.6\'']),
+    (OpenLogin(WHY, EVIL), [f"ALTER ROLE {QUOTED} LOGIN"]),
+    (CloseLogin(WHY, EVIL), [f"ALTER ROLE {QUOTED} NOLOGIN"]),
+    (NoteOnLogin(WHY, "r", "it's"), ["COMMENT ON ROLE \"r\" IS 'it''s'"]),
     (UpdateExtension(WHY, "e", "1.6"), ["ALTER EXTENSION \"e\" UPDATE TO '1.6'"]),
     (
         CloseDatabase(WHY, "d", "o", "{}"),
@@ -174,10 +182,10 @@ def test_every_kind_of_step_is_in_the_table_or_needs_no_sql():
     assert needing_sql == {type(step) for step, _ in TABLE}
 
 
-@pytest.mark.parametrize("sequence", [CREATION, DELETION, UNDO], ids=["creation", "deletion", "undo"])
-def test_a_sequence_names_kinds_of_steps_each_once(sequence):
-    assert set(sequence) <= set(kinds())
-    assert len(sequence) == len(set(sequence))
+@pytest.mark.parametrize("course", [CREATION, ROTATION, DEPARTURE, DELETION, UNDO])
+def test_a_course_names_kinds_of_steps_each_once(course):
+    assert set(course) <= set(kinds())
+    assert len(course) == len(set(course))
 
 
 @pytest.mark.parametrize("step", [PrepareSecret(WHY, "app", "r"), SetPassword(WHY, "app", "r")])

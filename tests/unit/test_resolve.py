@@ -16,7 +16,6 @@ from tests.api.examples import FULL_DATABASE, FULL_SERVER, GONE, MINIMAL_DATABAS
 from tests.unit.given import MARKER
 
 NOT_YET: dict[str, Any] = {
-    "spec.credentials.rotateEvery": GONE,
     "spec.roles.app.overrides": GONE,
     "spec.roles.readOnly.overrides": GONE,
     "spec.roles.extra.0.overrides": GONE,
@@ -195,10 +194,6 @@ def test_no_login_is_shut_out_and_together_they_keep_to_the_limit(total, own):
         ),
         pytest.param({"spec.mode": "Plan"}, "NotSupportedYet", "spec.mode Plan", id="Plan"),
         pytest.param({"spec.driftPolicy": "Report"}, "NotSupportedYet", "spec.driftPolicy Report", id="Report"),
-        pytest.param({"spec.credentials.rotateEvery": "30d"}, "NotSupportedYet", "rotateEvery", id="rotateEvery"),
-        pytest.param(
-            {"metadata.annotations": {"servicedb.io/rotate-at": "now"}}, "NotSupportedYet", "rotate-at", id="rotate-at"
-        ),
         pytest.param(
             {"spec.roles.app.overrides": [{"table": "a.b", "privileges": []}]}, "NotSupportedYet", "overrides",
             id="overrides",

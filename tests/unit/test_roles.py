@@ -8,10 +8,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from servicedb.plan.credentials import LoginState
+from servicedb.plan.leaving import leaving, next_retirement
 from servicedb.plan.marker import RoleNote
 from servicedb.plan.observed import Role
-from servicedb.plan.roles import leaving, next_retirement, role_steps
-from servicedb.plan.steps import AlterRole, CommentOnRole, CreateRole, RoleStep, SetPassword
+from servicedb.plan.roles import role_steps
+from servicedb.plan.steps import (
+    AlterRole,
+    CloseLogin,
+    CommentOnRole,
+    CreateRole,
+    NoteOnLogin,
+    OpenLogin,
+    RoleStep,
+    SetPassword,
+)
 from servicedb.plan.wanted import Wanted
 
 from tests.unit.given import (
@@ -127,6 +137,7 @@ def test_a_comment_that_differs_is_repaired(name, comment, there):
     assert steps(changed(roles_in_sync(), name, comment=there)) == expected
 
 
+COURSE = "its Secret, its access or its time to leave differs"
 HOUR_FROM_NOW = note(APP, retire_at=NOW + OVERLAP)
 
 
@@ -142,7 +153,7 @@ HOUR_FROM_NOW = note(APP, retire_at=NOW + OVERLAP)
         pytest.param(
             LoginState(APP_B, None),
             app_halves(a=None, b=None, a_logs_in=True, b_logs_in=True),
-            [CommentOnRole("its comment differs", APP_A, HOUR_FROM_NOW)],
+            [NoteOnLogin(COURSE, APP_A, HOUR_FROM_NOW)],
             id="moved to b: the overlap of a begins",
         ),
         pytest.param(
@@ -154,8 +165,7 @@ HOUR_FROM_NOW = note(APP, retire_at=NOW + OVERLAP)
         pytest.param(
             LoginState(APP_B, None),
             app_halves(a=note(APP, retire_at=NOW), b=None, a_logs_in=True, b_logs_in=True),
-            [AlterRole("its attributes differ", APP_A, ("NOLOGIN",)), CommentOnRole("its comment differs", APP_A,
-             note(APP))],
+            [CloseLogin("its overlap is over", APP_A), NoteOnLogin(COURSE, APP_A, note(APP))],
             id="the overlap ends at its very second",
         ),
         pytest.param(
@@ -167,20 +177,20 @@ HOUR_FROM_NOW = note(APP, retire_at=NOW + OVERLAP)
         pytest.param(
             LoginState(APP_B, None),
             app_halves(a=note(APP, retire_at=LATER), b=None, a_logs_in=False, b_logs_in=True),
-            [CommentOnRole("its comment differs", APP_A, note(APP))],
+            [NoteOnLogin(COURSE, APP_A, note(APP))],
             id="a was closed by hand in its overlap",
         ),
         pytest.param(
             LoginState(APP_A, APP_B),
             app_halves(a=None, b=None, a_logs_in=True, b_logs_in=False),
-            [AlterRole("its attributes differ", APP_B, ("LOGIN",)),
+            [OpenLogin("it is about to get a password", APP_B),
              SetPassword("its Secret holds a pending password", "app", APP_B)],
             id="b about to take over: both log in",
         ),
         pytest.param(
             LoginState(APP_B, APP_A),
             app_halves(a=note(APP, retire_at=LATER), b=None, a_logs_in=True, b_logs_in=True),
-            [CommentOnRole("its comment differs", APP_A, note(APP)),
+            [NoteOnLogin(COURSE, APP_A, note(APP)),
              SetPassword("its Secret holds a pending password", "app", APP_A)],
             id="a comes back in its overlap",
         ),
@@ -211,7 +221,7 @@ def test_who_may_log_in(state, roles, expected):
 def test_without_an_overlap_the_old_half_leaves_at_once():
     roles = app_halves(a=None, b=None, a_logs_in=True, b_logs_in=True)
     found = steps(roles, {"app": LoginState(APP_B, None)}, wanted=ONLY_APP, overlap=timedelta(0))
-    assert found == [AlterRole("its attributes differ", APP_A, ("NOLOGIN",))]
+    assert found == [CloseLogin("its overlap is over", APP_A)]
 
 
 def test_a_fixed_login_gets_its_next_password_in_place():
@@ -228,12 +238,12 @@ def test_a_login_that_left_the_spec_is_given_its_overlap_then_loses_login():
     server = Simulated(scan(TO_FIXED.values()))
     state = {"app": LoginState("orders_user", None)}
     first = steps(server.roles, state, wanted=ONLY_FIXED)
-    assert first == [CommentOnRole("no longer in the spec: its time to leave is noted", APP_A, HOUR_FROM_NOW)]
+    assert first == [NoteOnLogin("no longer in the spec: its time to leave is noted", APP_A, HOUR_FROM_NOW)]
     server.apply_all(first)
     assert next_retirement(ONLY_FIXED, server.roles) == NOW + OVERLAP
     assert steps(server.roles, state, wanted=ONLY_FIXED, now=NOW + OVERLAP - timedelta(seconds=1)) == []
     last = steps(server.roles, state, wanted=ONLY_FIXED, now=NOW + OVERLAP)
-    assert last == [AlterRole("no longer in the spec", APP_A, ("NOLOGIN",))]
+    assert last == [CloseLogin("no longer in the spec", APP_A)]
     server.apply_all(last)
     assert steps(server.roles, state, wanted=ONLY_FIXED, now=NOW + OVERLAP) == []
     assert next_retirement(ONLY_FIXED, server.roles) is None
@@ -252,8 +262,8 @@ def test_a_login_whose_role_left_the_spec_leaves_whatever_becomes_of_the_others(
     found = steps(roles, {"app": LoginState(None, APP_A)}, wanted=ONLY_APP)
     reason = "no longer in the spec: its time to leave is noted"
     assert [step for step in found if not isinstance(step, SetPassword)] == [
-        CommentOnRole(reason, MIGRATOR_A, note(MIGRATOR, retire_at=NOW + OVERLAP)),
-        CommentOnRole(reason, "orders__readonly_a", note(READER, retire_at=NOW + OVERLAP)),
+        NoteOnLogin(reason, MIGRATOR_A, note(MIGRATOR, retire_at=NOW + OVERLAP)),
+        NoteOnLogin(reason, "orders__readonly_a", note(READER, retire_at=NOW + OVERLAP)),
     ]
 
 
@@ -270,9 +280,9 @@ def test_a_login_without_our_note_is_left_alone(comment):
 
 
 def test_those_that_leave_are_known_with_their_notes():
-    noted = RoleNote(OWNER, "app", "orders-app")
-    assert leaving(ONLY_FIXED, TO_FIXED) == {APP_A: noted}
-    assert leaving(ONLY_FIXED, changed(TO_FIXED, APP_A, login=False)) == {}
+    noted = RoleNote(OWNER, "app", "orders-app", access="ReadWrite")
+    assert leaving(ONLY_FIXED, TO_FIXED) == {APP_A: noted, APP_B: noted}
+    assert leaving(WANTED, TO_FIXED) == {"orders_user": noted}
 
 
 def test_the_next_retirement_is_the_earliest_of_this_database():

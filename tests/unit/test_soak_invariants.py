@@ -30,7 +30,7 @@ def model() -> Model:
 
 
 def roles(name: str, oid: int, *, login: bool, **let_go: str) -> list[SeenRole]:
-    marker = Marker("c", "crd", "kyc", "ns", name, "uid", oid=oid, **let_go)  # type: ignore[arg-type]
+    marker = Marker("c", "crd", "kyc", "ns", name, "uid", oid=oid, **let_go)
     found = [SeenRole(f"{name}__owner", False, marker.comment())]
     for role in ("rw", "ro", "app_a", "app_b", "migrator_a", "migrator_b"):
         note = RoleNote(f"{name}__owner", role.partition("_")[0])

@@ -170,7 +170,10 @@ ObservedGeneration = Annotated[
     ),
 ]
 
+HANDLED_LENGTH: Final = 256
+"""As much of an annotation's value is compared and remembered."""
+
 Handled = Annotated[
     str | None,
-    Field(description="Value of the annotation that was last acted on.", max_length=256),
+    Field(description="Value of the annotation that was last acted on.", max_length=HANDLED_LENGTH),
 ]

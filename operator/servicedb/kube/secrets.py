@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from pydantic import SecretStr
 
-from servicedb.api.common import GROUP
+from servicedb.api.common import GROUP, ROTATE_AT
 from servicedb.kube import resources
 from servicedb.kube.client import ApiError, Json, KubeClient, refusal
 from servicedb.plan.credentials import SeenSecret
@@ -96,15 +96,19 @@ async def activate(
     labels: Mapping[str, str],
     annotations: Mapping[str, str],
     now: datetime | None,
+    rotate_at: str | None = None,
 ) -> Written:
     """Write what applications read, in one request; keys that are no longer wanted go, the pending ones too.
 
-    `now` is the time of a new password, None where only the other keys are brought up to date.
+    `now` is the time of a new password, None where only the other keys are brought up to date. `rotate_at` is the
+    value of the annotation that is handled with a new password.
     """
     stale = dict.fromkeys(set(there.data) - set(data))
     own = {CREDENTIAL_OF: address.mark}
     if now is not None:
         own[ROTATED_AT] = now.astimezone(UTC).isoformat(timespec="seconds")
+        if rotate_at is not None:
+            own[ROTATE_AT] = rotate_at
     change: Json = {
         "data": {**stale, **_encoded(data)},
         "metadata": {
@@ -163,6 +167,8 @@ def _written(body: Json, address: Address) -> Written:
         password=data.get("password"),
         pending_username=_text(data, PENDING_USERNAME),
         pending_password=data.get(PENDING_PASSWORD),
+        rotated_at=_time(annotations.get(ROTATED_AT)),
+        rotate_at=annotations.get(ROTATE_AT),
     )
     return Written(
         name=metadata["name"],
@@ -173,6 +179,15 @@ def _written(body: Json, address: Address) -> Written:
         metadata=metadata,
         rotated_at=annotations.get(ROTATED_AT),
     )
+
+
+def _time(text: str | None) -> datetime | None:
+    """None also for a time that can't be read: such a password counts as too old."""
+    try:
+        time = datetime.fromisoformat(text or "")
+    except ValueError:
+        return None
+    return time if time.tzinfo is not None else None
 
 
 def _text(data: Mapping[str, SecretStr], key: str) -> str | None:

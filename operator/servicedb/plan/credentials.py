@@ -6,6 +6,7 @@ working password stands in memory: a kill anywhere leaves either the old one in 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 
 from pydantic import SecretStr
 
@@ -18,7 +19,10 @@ from servicedb.plan.wanted import Login, Wanted
 
 @dataclass(frozen=True, slots=True)
 class SeenSecret:
-    """A Secret as it was read. `version` (its UID and resourceVersion) tells one content from the next."""
+    """A Secret as it was read. `version` (its UID and resourceVersion) tells one content from the next.
+
+    `rotated_at` is the time of its password, `rotate_at` the value of the annotation that was handled with it.
+    """
 
     ours: bool
     version: str
@@ -26,6 +30,8 @@ class SeenSecret:
     password: SecretStr | None = None
     pending_username: str | None = None
     pending_password: SecretStr | None = None
+    rotated_at: datetime | None = None
+    rotate_at: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +46,14 @@ def login_state(login: Login, secret: SeenSecret | None) -> LoginState:
     """What the Secret says, as far as it names a half of this login."""
     if secret is None:
         return LoginState(None, None)
-    active = secret.username if secret.password and secret.username in login.halves else None
-    pending = secret.pending_username if secret.pending_password and secret.pending_username in login.halves else None
-    return LoginState(active, pending)
+    active = secret.username if _usable(secret.password) and secret.username in login.halves else None
+    pending = secret.pending_username if _usable(secret.pending_password) else None
+    return LoginState(active, pending if pending in login.halves else None)
+
+
+def _usable(password: SecretStr | None) -> bool:
+    """Whether a server can be given it at all: NUL ends a string there."""
+    return bool(password) and password is not None and "\0" not in password.get_secret_value()
 
 
 def secret_steps(
@@ -51,10 +62,14 @@ def secret_steps(
     roles: Mapping[str, Role],
     *,
     refused: frozenset[str] = frozenset(),
+    rotate: Mapping[str, str] | None = None,
+    before: Mapping[str, tuple[str, SeenSecret]] | None = None,
 ) -> list[PrepareSecret]:
-    """A PrepareSecret for each login that has no usable password. `secrets` and `refused` go by the login's role.
+    """A PrepareSecret for each login that needs a new password. All mappings go by the login's role.
 
-    `refused` holds those whose password the server turned down although everything else was in order.
+    `refused` holds those whose password the server turned down although everything else was in order, `rotate` those
+    whose password works and has to be replaced all the same, with the reason. `before` is the Secret that a login
+    had until its secretName was changed, by its name.
     Raises Terminal (SecretConflict) for a Secret that is not ours.
     """
     steps = []
@@ -68,22 +83,39 @@ def secret_steps(
                 condition="CredentialsReady",
             )
         state = login_state(login, secret)
-        if state.pending is not None:
-            continue
-        if state.active is None:
-            steps.append(PrepareSecret("no password yet, or its Secret was lost", login.role, _free_half(login, roles)))
+        in_use = state.pending or state.active
+        if in_use is None:
+            steps.append(_first(login, roles, (before or {}).get(login.role)))
         elif login.role in refused:
-            steps.append(PrepareSecret("the server no longer accepts its password", login.role, state.active))
+            which = "does not accept its pending" if state.pending is not None else "no longer accepts its"
+            steps.append(PrepareSecret(f"the server {which} password", login.role, in_use))
+        elif state.pending is None and login.role in (rotate or {}):
+            steps.append(PrepareSecret((rotate or {})[login.role], login.role, login.other_half(in_use)))
     return steps
 
 
-def _free_half(login: Login, roles: Mapping[str, Role]) -> str:
-    """The half that nobody may be using: one that can't log in, else one that is on its way out."""
-    halves = [half for half in login.halves if not (half in roles and roles[half].login)]
-    if halves:
-        return halves[0]
-    for half in login.halves:
-        note = RoleNote.read(roles[half].comment)
-        if note is not None and note.retire_at:
-            return half
-    return login.halves[0]
+def _first(login: Login, roles: Mapping[str, Role], before: tuple[str, SeenSecret] | None) -> PrepareSecret:
+    """Where a Secret says nothing yet, a half that nobody uses gets a new password. Where all are in use, the one in
+    the Secret of before keeps its own: those who read it there must not be cut off."""
+    closed = [half for half in login.halves if not (half in roles and roles[half].login)]
+    if closed:
+        return PrepareSecret("no password yet, or its Secret was lost", login.role, closed[0])
+    if before is not None:
+        name, secret = before
+        active = login_state(login, secret).active
+        if secret.ours and active is not None:
+            return PrepareSecret("it moves from another Secret", login.role, active, taken_from=name)
+    notes = {half: RoleNote.read(roles[half].comment) for half in login.halves}
+    on_its_way_out = [half for half, note in notes.items() if note is not None and note.retire_at]
+    return PrepareSecret(
+        "no password yet, or its Secret was lost", login.role, (on_its_way_out or list(login.halves))[0]
+    )
+
+
+def secrets_before(login: Login, roles: Mapping[str, Role]) -> list[str]:
+    """The Secrets that held the password of a half of `login` which logs in, by its notes, but its present one."""
+    halves = [roles[half] for half in login.halves if half in roles and roles[half].login]
+    notes = [note for role in halves if (note := RoleNote.read(role.comment)) is not None]
+    notes.sort(key=lambda note: note.retire_at is not None)  # the half in use first
+    names = dict.fromkeys(name for note in notes for name in note.secrets)
+    return [name for name in names if name != login.secret_name]

@@ -3,10 +3,10 @@
 import re
 from collections.abc import Collection, Iterator, Mapping
 
+from servicedb.plan.leaving import leaving
 from servicedb.plan.marker import Marker
 from servicedb.plan.observed import PUBLIC, Privilege, ServerScan, Settings
 from servicedb.plan.parameters import ALLOWED
-from servicedb.plan.roles import leaving
 from servicedb.plan.steps import (
     ChangeSetting,
     CreateDatabase,
@@ -38,7 +38,8 @@ def database_steps(wanted: Wanted, seen: ServerScan) -> Iterator[Step]:
     if database is None:
         yield CreateDatabase("missing", wanted.database, wanted.encoding, wanted.locale, wanted.locale_provider)
     seen_privileges = database.privileges if database else _AT_BIRTH
-    yield from privilege_steps(wanted, seen_privileges, leaving=leaving(wanted, seen.roles))
+    still_used = [name for name in leaving(wanted, seen.roles) if seen.roles[name].login]
+    yield from privilege_steps(wanted, seen_privileges, leaving=still_used)
     yield from _setting_steps(wanted, seen.settings if database else {})
     if database is None or not database.allow_connections:
         yield OpenDatabase("not open yet", wanted.database, wanted.names.owner, wanted.marker.comment())
@@ -58,7 +59,7 @@ def database_privileges(wanted: Wanted) -> frozenset[Privilege]:
         Privilege(names.read_write, "TEMPORARY"),
         Privilege(names.read_only, "CONNECT"),
     }
-    privileges |= {Privilege(half, "CONNECT") for login in wanted.logins if not login.inherits for half in login.halves}
+    privileges |= {Privilege(half, "CONNECT") for half, login in wanted.halves() if not login.inherits}
     return frozenset(privileges)
 
 
@@ -78,9 +79,8 @@ def wanted_settings(wanted: Wanted) -> dict[str, dict[str, str]]:
     """Role ("" for the database itself) -> its settings in this database."""
     path = ", ".join((*wanted.schemas, EXTENSION_SCHEMA))
     settings = {"": {**wanted.parameters, "search_path": path}}
-    for login in wanted.logins:
-        for half in login.halves:
-            settings[half] = {**login.parameters, "role": login.works_as}
+    for half, login in wanted.halves():
+        settings[half] = {**login.parameters, "role": login.works_as}
     return settings
 
 

@@ -79,17 +79,39 @@ class Marker:
 
 
 @dataclass(frozen=True, slots=True)
+class LeftSecret:
+    """A Secret that a login has moved away from with its password. It is deleted at `until`, which is not known
+    before the Secret in its place is in use."""
+
+    name: str
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class RoleNote:
     """The comment of every role but the owner: which owner role it belongs to, and what it is there for.
 
-    `secret` is the Secret of a login, so that it can be deleted when its object is gone. `retire_at` stands on a
-    login whose Secret has moved on: from then it may no longer log in.
+    `secret` is the Secret that holds a login's password, so that it can be deleted when its time has come, `left`
+    those that hold it besides, since secretName was changed. `access` is what the login may do (as in spec.roles).
+    `retire_at` stands on a login whose Secret has moved on: from then it may no longer log in.
     """
 
     owner: str
     role: str
     secret: str | None = None
     retire_at: datetime | None = None
+    access: str | None = None
+    left: tuple[LeftSecret, ...] = ()
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """Every Secret that is named."""
+        return (*(() if self.secret is None else (self.secret,)), *(left.name for left in self.left))
+
+    def without(self, secret: str) -> Self:
+        """The note once that Secret is gone."""
+        left = tuple(one for one in self.left if one.name != secret)
+        return replace(self, secret=None if self.secret == secret else self.secret, left=left)
 
     def comment(self) -> str:
         values = {
@@ -97,7 +119,9 @@ class RoleNote:
             "owner": self.owner,
             "role": self.role,
             "secret": self.secret,
-            "retire_at": self.retire_at.isoformat(timespec="seconds") if self.retire_at is not None else None,
+            "retire_at": self.retire_at.isoformat() if self.retire_at is not None else None,
+            "access": self.access,
+            "left": {one.name: one.until.isoformat() if one.until else "" for one in self.left} or None,
         }
         held = {key: value for key, value in values.items() if value is not None}
         return json.dumps(held, sort_keys=True, separators=(",", ":"))
@@ -108,8 +132,14 @@ class RoleNote:
         values = _written_by_us(comment)
         match values:
             case {"owner": str(owner), "role": str(role)}:
-                secret = values.get("secret")
-                return cls(owner, role, secret if isinstance(secret, str) else None, _time(values.get("retire_at")))
+                return cls(
+                    owner,
+                    role,
+                    _text(values.get("secret")),
+                    _time(values.get("retire_at")),
+                    _text(values.get("access")),
+                    _left(values.get("left")),
+                )
         return None
 
 
@@ -122,6 +152,15 @@ def _written_by_us(comment: str | None) -> dict[str, Any]:
     if not isinstance(value, dict) or type(value.get("servicedb")) is not int or value["servicedb"] != FORMAT:
         return {}
     return value
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _left(value: object) -> tuple[LeftSecret, ...]:
+    names = value.items() if isinstance(value, dict) else ()
+    return tuple(LeftSecret(name, _time(until)) for name, until in sorted(names))
 
 
 def _time(text: object) -> datetime | None:

@@ -10,9 +10,7 @@ from servicedb.plan.wanted import Wanted
 def wanted_memberships(wanted: Wanted) -> frozenset[Membership]:
     """Each half of a login is a member of the role that it works as."""
     return frozenset(
-        Membership(login.works_as, half, inherit=login.inherits, set_role=True)
-        for login in wanted.logins
-        for half in login.halves
+        Membership(login.works_as, half, inherit=login.inherits, set_role=True) for half, login in wanted.halves()
     )
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from servicedb.api.common import RECREATE, ROTATE_AT
+from servicedb.api.common import RECREATE
 from servicedb.api.database_server import DatabaseServer
 from servicedb.api.namespaces import NamespaceSelector
 from servicedb.api.roles import APP, MIGRATOR, AppRole, ExtraRole
@@ -11,7 +11,7 @@ from servicedb.errors import Terminal
 from servicedb.naming import RoleNames, database_name_fault, default_database_name, login_name_fault
 from servicedb.plan.marker import Marker
 from servicedb.plan.parameters import checked_parameters
-from servicedb.plan.wanted import Access, Login, Wanted, WantedExtension
+from servicedb.plan.wanted import Access, Login, Wanted, WantedExtension, works_as
 
 
 def database_name(sdb: ServiceDatabase, server: DatabaseServer) -> str:
@@ -97,8 +97,6 @@ def _refuse_what_is_not_there_yet(sdb: ServiceDatabase) -> None:
     missing = {
         "spec.mode Plan": spec.mode == "Plan",
         "spec.driftPolicy Report": spec.drift_policy == "Report",
-        "spec.credentials.rotateEvery": spec.credentials.rotate_every is not None,
-        f"the annotation {ROTATE_AT}": ROTATE_AT in sdb.metadata.annotations,
         "overrides of a role": any(role.overrides for _, role in spec.roles.named() if hasattr(role, "overrides")),
     }
     asked = [name for name, wanted in missing.items() if wanted]
@@ -136,11 +134,6 @@ def _logins(sdb: ServiceDatabase, server: DatabaseServer, names: RoleNames) -> t
     logins = []
     for role, spec in sdb.spec.roles.named():
         access = _access(role, spec)
-        works_as = {
-            Access.OWNER: names.owner,
-            Access.READ_WRITE: names.read_write,
-            Access.READ_ONLY: names.read_only,
-        }[access]
         if spec.login_name is not None:
             _check_login_name(spec.login_name, claimable, sdb, server)
         logins.append(
@@ -148,7 +141,7 @@ def _logins(sdb: ServiceDatabase, server: DatabaseServer, names: RoleNames) -> t
                 role=role,
                 halves=(spec.login_name,) if spec.login_name is not None else names.pair(role),
                 access=access,
-                works_as=works_as,
+                works_as=works_as(names, access),
                 secret_name=spec.secret_name,
                 connection_limit=limits[role],
                 parameters=checked_parameters(

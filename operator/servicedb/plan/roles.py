@@ -5,10 +5,20 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from servicedb.plan.credentials import LoginState
-from servicedb.plan.marker import Marker, RoleNote
+from servicedb.plan.leaving import leaving_steps, note_on, retirement
+from servicedb.plan.marker import LeftSecret, Marker, RoleNote
 from servicedb.plan.observed import Role
-from servicedb.plan.steps import AlterRole, CommentOnRole, CreateRole, RoleStep, SetPassword
-from servicedb.plan.wanted import Login, Wanted
+from servicedb.plan.steps import (
+    AlterRole,
+    CloseLogin,
+    CommentOnRole,
+    CreateRole,
+    NoteOnLogin,
+    OpenLogin,
+    RoleStep,
+    SetPassword,
+)
+from servicedb.plan.wanted import Access, Login, Wanted
 
 _NEVER = {
     "superuser": "NOSUPERUSER",
@@ -34,11 +44,25 @@ def role_steps(
         yield from _role(Role(group, login=False), RoleNote(wanted.names.owner, role).comment(), roles)
     for login in wanted.logins:
         state = states.get(login.role, LoginState(None, None))
-        for half in login.halves:
-            yield from _login(wanted, login, half, state, roles, now=now, overlap=overlap)
+        for half, of_half in wanted.halves(login):
+            yield from _login(wanted, of_half, half, state, roles, now=now, overlap=overlap)
         if state.pending is not None:
             yield SetPassword("its Secret holds a pending password", login.role, state.pending)
-    yield from _retired(wanted, states, roles, now=now, overlap=overlap)
+    yield from leaving_steps(wanted, states, roles, now=now, overlap=overlap)
+
+
+def earlier_access(wanted: Wanted, states: Mapping[str, LoginState], roles: Mapping[str, Role]) -> dict[str, Access]:
+    """The halves that logged in with another access than the spec has by now. They keep it until they are closed:
+    who uses them is not cut off, since the other half takes over with the new access. A fixed login has none."""
+    found = {}
+    for login in wanted.logins:
+        pending = states.get(login.role, LoginState(None, None)).pending
+        for half in login.halves if len(login.halves) > 1 else ():
+            note = _noted(wanted, login, roles.get(half))
+            if note is None or note.access in (None, login.access) or half == pending or not roles[half].login:
+                continue
+            found[half] = Access(note.access)
+    return found
 
 
 def _login(
@@ -53,70 +77,52 @@ def _login(
 ) -> Iterator[RoleStep]:
     """One half. In use: it logs in. Not in use any more: it does until its overlap has passed, which begins only
     when another half is in use: a pending password may yet turn out not to work."""
-    note = RoleNote(wanted.names.owner, login.role, login.secret_name)
-    may_log_in = half in (state.active, state.pending)
     seen = roles.get(half)
-    if not may_log_in and state.active is None and seen is not None:
-        may_log_in = seen.login
-        noted = RoleNote.read(seen.comment)
-        note = replace(note, retire_at=noted.retire_at if noted is not None else None)
-    elif not may_log_in and seen is not None and seen.login:
-        note = _retiring(note, seen, (now + overlap).replace(microsecond=0))
-        may_log_in = note.retire_at is not None and now < note.retire_at
-        if not may_log_in:
-            note = replace(note, retire_at=None)
-    role = Role(half, login=may_log_in, inherit=login.inherits, connection_limit=login.connection_limit)
-    yield from _role(role, note.comment(), roles)
+    noted = _noted(wanted, login, seen)
+    note = RoleNote(wanted.names.owner, login.role, login.secret_name, access=login.access)
+    role = Role(half, login=False, inherit=login.inherits, connection_limit=login.connection_limit)
+    if half in (state.active, state.pending):
+        role = replace(role, login=True)
+        if seen is not None and noted is not None:
+            until = now + overlap if half == state.active else None
+            note = replace(note, left=_left(login, noted, until) if seen.login else ())
+        if seen is not None and not seen.login and half != state.active:
+            yield OpenLogin("it is about to get a password", half)
+            roles = {**roles, half: replace(seen, login=True)}
+    elif seen is not None:
+        if noted is not None:
+            note = replace(note, secret=noted.secret, left=noted.left)
+        if seen.login and state.active is None:
+            role = replace(role, login=True)
+            note = replace(note, retire_at=noted.retire_at if noted is not None else None)
+        elif seen.login:
+            retire_at = retirement(noted, now + overlap)
+            if now < retire_at:
+                role = replace(role, login=True)
+                note = replace(note, retire_at=retire_at)
+            else:
+                yield CloseLogin("its overlap is over", half)
+                roles = {**roles, half: replace(seen, login=False)}
+    yield from _role(role, note.comment(), roles, course=noted is not None)
 
 
-def leaving(wanted: Wanted, roles: Mapping[str, Role]) -> dict[str, RoleNote]:
-    """Logins of this database that the spec no longer names and that may still log in, with their notes.
-
-    Until their overlap has passed, their memberships and privileges stay as they are.
-    """
-    notes = {
-        role.name: RoleNote.read(role.comment)
-        for role in roles.values()
-        if role.login and role.name not in wanted.role_names
-    }
-    return {name: note for name, note in sorted(notes.items()) if note and note.owner == wanted.names.owner}
+def _noted(wanted: Wanted, login: Login, seen: Role | None) -> RoleNote | None:
+    """The note that `seen` carries as a half of `login`."""
+    note = note_on(wanted, seen)
+    return note if note is not None and note.role == login.role else None
 
 
-def next_retirement(wanted: Wanted, roles: Mapping[str, Role]) -> datetime | None:
-    """When the next login of this database loses LOGIN; None where none is on its way out."""
-    notes = (RoleNote.read(role.comment) for role in roles.values() if role.login)
-    times = [
-        note.retire_at
-        for note in notes
-        if note is not None and note.owner == wanted.names.owner and note.retire_at is not None
-    ]
-    return min(times, default=None)
+def _left(login: Login, noted: RoleNote, until: datetime | None) -> tuple[LeftSecret, ...]:
+    """The Secrets that hold the password of a half in use, besides its own; the time of those that have none yet."""
+    left = {one.name: one.until for one in noted.left}
+    if noted.secret is not None:
+        left.setdefault(noted.secret, None)
+    left.pop(login.secret_name, None)
+    return tuple(LeftSecret(name, time or until) for name, time in sorted(left.items()))
 
 
-def _retired(
-    wanted: Wanted, states: Mapping[str, LoginState], roles: Mapping[str, Role], *, now: datetime, overlap: timedelta
-) -> Iterator[RoleStep]:
-    """Logins that carry our note and stand in the spec no longer lose LOGIN when their overlap has passed, which
-    begins only when the login that takes their place is in use."""
-    awaited = {login.role for login in wanted.logins if states.get(login.role, LoginState(None, None)).active is None}
-    for name, note in leaving(wanted, roles).items():
-        if note.role in awaited:
-            continue
-        role = roles[name]
-        retiring = _retiring(note, role, (now + overlap).replace(microsecond=0))
-        if retiring != note:
-            yield CommentOnRole("no longer in the spec: its time to leave is noted", role.name, retiring.comment())
-        elif retiring.retire_at is not None and now >= retiring.retire_at:
-            yield AlterRole("no longer in the spec", role.name, ("NOLOGIN",))
-
-
-def _retiring(note: RoleNote, seen: Role, default: datetime) -> RoleNote:
-    """`note` with the time at which this login goes: the one noted already, else `default`."""
-    noted = RoleNote.read(seen.comment)
-    return replace(note, retire_at=noted.retire_at if noted is not None and noted.retire_at else default)
-
-
-def _role(role: Role, comment: str, roles: Mapping[str, Role]) -> Iterator[RoleStep]:
+def _role(role: Role, comment: str, roles: Mapping[str, Role], *, course: bool = False) -> Iterator[RoleStep]:
+    """`course`: its comment is a login's note, which changes in the course of time, too."""
     seen = roles.get(role.name)
     if seen is None:
         yield CreateRole("missing", role.name, role.login, role.inherit, role.connection_limit, comment)
@@ -124,7 +130,9 @@ def _role(role: Role, comment: str, roles: Mapping[str, Role]) -> Iterator[RoleS
     options = tuple(_options(role, seen))
     if options:
         yield AlterRole("its attributes differ", role.name, options)
-    if seen.comment != comment:
+    if seen.comment != comment and course:
+        yield NoteOnLogin("its Secret, its access or its time to leave differs", role.name, comment)
+    elif seen.comment != comment:
         yield CommentOnRole("its comment differs", role.name, comment)
 
 

@@ -23,7 +23,10 @@ class SecretStep(Step):
 
 @dataclass(frozen=True, slots=True)
 class PrepareSecret(SecretStep):
-    """Write a new password as `pending-password`, before any role has it."""
+    """Write a new password as `pending-password`, before any role has it; or the one that the Secret `taken_from`
+    holds already, where a login that has no other half moves from Secret to Secret."""
+
+    taken_from: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +78,30 @@ class SetPassword(RoleStep):
 
 
 @dataclass(frozen=True, slots=True)
+class LoginStep(RoleStep):
+    """A turn in a login's life, which is no repair of anything: it comes by itself, or with the spec."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class OpenLogin(LoginStep):
+    """LOGIN, for the half that is about to get a password."""
+
+
+@dataclass(frozen=True, slots=True)
+class NoteOnLogin(LoginStep):
+    """What the login's comment says of its Secret, its access, and when it leaves."""
+
+    comment: str
+
+
+@dataclass(frozen=True, slots=True)
+class CloseLogin(LoginStep):
+    """NOLOGIN, its overlap being over. Its sessions live on."""
+
+
+@dataclass(frozen=True, slots=True)
 class CommentOnRole(RoleStep):
     name: str
     comment: str
@@ -92,6 +119,8 @@ class Revoke(RoleStep):
 
 @dataclass(frozen=True, slots=True)
 class DropRole(RoleStep):
+    """A login that is in the spec no longer goes: the step of a transaction of its own, since it may be refused."""
+
     name: str
 
 
@@ -270,3 +299,17 @@ holds something outside of the database."""
 UNDO: tuple[type[Step], ...] = (PrepareSecret, CommentOnRole, AlterRole, SetPassword, ProveLogin, ActivateSecret)
 """Every kind of step by which a deleted object that is made again within its grace gets its database back, in the order
 in which they first come."""
+
+ROTATION: tuple[type[Step], ...] = (
+    PrepareSecret,
+    OpenLogin,
+    SetPassword,
+    ProveLogin,
+    ActivateSecret,
+    NoteOnLogin,
+    CloseLogin,
+)
+"""Every kind of step by which the other half of a login takes over, and the one of before leaves."""
+
+DEPARTURE: tuple[type[Step], ...] = (NoteOnLogin, CloseLogin, RevokeOnDatabase, DeleteSecret, DropRole)
+"""Every kind of step by which a login goes that the spec no longer names."""

@@ -1,7 +1,7 @@
 """What a ServiceDatabase asks for, in PostgreSQL's terms: names resolved, defaults filled in, limits shared out."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from servicedb.naming import RoleNames
@@ -12,6 +12,11 @@ class Access(StrEnum):
     READ_WRITE = "ReadWrite"
     READ_ONLY = "ReadOnly"
     OWNER = "Owner"
+
+
+def works_as(names: RoleNames, access: Access) -> str:
+    """The role that a login of that access works as."""
+    return {Access.OWNER: names.owner, Access.READ_WRITE: names.read_write, Access.READ_ONLY: names.read_only}[access]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +73,16 @@ class Wanted:
     known_oid: str | None = None
     recreate: str | None = None
     adoptable: bool = False
+    earlier: Mapping[str, Access] = field(default_factory=dict)
+    """Half -> the access that it keeps as long as it may log in, where the spec has another one by now."""
+
+    def halves(self, *logins: Login) -> Iterator[tuple[str, Login]]:
+        """Every half of `logins` (left out: of all), with the login as it stands for that half."""
+        for login in logins or self.logins:
+            for half in login.halves:
+                access = self.earlier.get(half, login.access)
+                now = access is login.access
+                yield half, login if now else replace(login, access=access, works_as=works_as(self.names, access))
 
     @property
     def groups(self) -> tuple[str, str]:

@@ -8,6 +8,7 @@ from servicedb.plan.steps import (
     ChangeSchemaOwner,
     ChangeSetting,
     CloseDatabase,
+    CloseLogin,
     CommentOnRole,
     CreateDatabase,
     CreateExtension,
@@ -21,7 +22,9 @@ from servicedb.plan.steps import (
     GrantByDefault,
     GrantOnDatabase,
     GrantOnSchema,
+    NoteOnLogin,
     OpenDatabase,
+    OpenLogin,
     Revoke,
     RevokeByDefault,
     RevokeOnDatabase,
@@ -51,7 +54,10 @@ def statements(step: Step, *, server_version: int) -> list[sql.Composed]:
         case AlterRole():
             options = sql.SQL(" ").join(_role_option(option) for option in step.options)
             return [sql.SQL("ALTER ROLE {} {}").format(sql.Identifier(step.name), options)]
-        case CommentOnRole():
+        case OpenLogin() | CloseLogin():
+            login = sql.SQL("LOGIN" if isinstance(step, OpenLogin) else "NOLOGIN")
+            return [sql.SQL("ALTER ROLE {} {}").format(sql.Identifier(step.name), login)]
+        case CommentOnRole() | NoteOnLogin():
             return [comment_on_role(step.name, step.comment)]
         case DropRole():
             return [sql.SQL("DROP ROLE {}").format(sql.Identifier(step.name))]

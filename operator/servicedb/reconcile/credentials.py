@@ -5,32 +5,28 @@ import secrets as randomness
 import string
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Self
 
 from pydantic import SecretStr
 
-from servicedb import metrics
+from servicedb.api.common import HANDLED_LENGTH, ROTATE_AT
 from servicedb.api.service_database import ServiceDatabase
-from servicedb.errors import Problem, Retryable, Terminal
+from servicedb.errors import Problem, Terminal
 from servicedb.kube import secrets
 from servicedb.kube.resources import Key
 from servicedb.kube.secrets import Address, Written
-from servicedb.plan.credentials import LoginState, SeenSecret, login_state, secret_steps
+from servicedb.plan.credentials import LoginState, SeenSecret, login_state, secret_steps, secrets_before
 from servicedb.plan.observed import Role
+from servicedb.plan.roles import earlier_access
+from servicedb.plan.rotation import Rotation, Schedule, is_handled, next_rotation, rotations
 from servicedb.plan.secret import ConnectionDetails, secret_data
-from servicedb.plan.steps import ActivateSecret, PrepareSecret, ProveLogin, Step
+from servicedb.plan.steps import ActivateSecret, DeleteSecret, PrepareSecret, ProveLogin, Step
 from servicedb.plan.wanted import Login, Wanted
 from servicedb.postgres.connections import Account, Endpoint
-from servicedb.postgres.logins import (
-    LoginTest,
-    Outcome,
-    admin_can_log_in,
-    obstacle_to_login,
-    says_nothing_of_the_password,
-    try_login,
-)
 from servicedb.postgres.session import Session
+from servicedb.reconcile.proof import is_accepted
 from servicedb.reconcile.world import Looked, Server, World
 
 _ALPHABET = string.ascii_letters + string.digits
@@ -44,7 +40,11 @@ def new_password() -> SecretStr:
 
 @dataclass(slots=True)
 class Credentials:
-    """The Secrets as last read or written, by the role of their login. `refused`: logins the server turned down."""
+    """The Secrets as last read or written, by the role of their login.
+
+    `refused`: logins the server turned down; `renewed`: those that got a new password in this round. `before`: by
+    the role, the Secret that a login had until its secretName was changed.
+    """
 
     key: Key
     sdb: ServiceDatabase
@@ -53,11 +53,13 @@ class Credentials:
     world: World
     written: dict[str, Written | None]
     refused: frozenset[str] = frozenset()
+    renewed: frozenset[str] = frozenset()
+    before: dict[str, Written] = field(default_factory=dict)
 
     @classmethod
     async def read(cls, key: Key, sdb: ServiceDatabase, wanted: Wanted, server: Server, world: World) -> Self:
         """Read the Secret of each login. Raises a Problem where the operator may not, or may not write as asked."""
-        for field, asked in (
+        for place, asked in (
             ("secretLabels", sdb.spec.credentials.secret_labels),
             ("secretAnnotations", sdb.spec.credentials.secret_annotations),
         ):
@@ -65,7 +67,7 @@ class Credentials:
                 if not name.startswith(world.settings.secret_metadata_prefixes or ("\0",)):
                     raise Terminal(
                         "SecretMetadataNotAllowed",
-                        f'spec.credentials.{field} names "{name}", which no prefix in the operator\'s settings allows; '
+                        f'spec.credentials.{place} names "{name}", which no prefix in the operator\'s settings allows; '
                         "remove it, or have an admin add its prefix to SERVICEDB_SECRET_METADATA_PREFIXES",
                         condition="CredentialsReady",
                     )
@@ -81,8 +83,36 @@ class Credentials:
 
     def steps(self, roles: Mapping[str, Role]) -> list[PrepareSecret]:
         """The new passwords that are needed; raises Terminal for a Secret of somebody else's."""
-        seen = {role: there.seen if there is not None else None for role, there in self.written.items()}
-        return secret_steps(self.wanted, seen, roles, refused=self.refused)
+        return secret_steps(
+            self.wanted,
+            self.seen(),
+            roles,
+            refused=self.refused,
+            rotate={due.login.role: due.reason for due in self.rotations(roles) if not due.waits},
+            before={role: (there.name, there.seen) for role, there in self.before.items()},
+        )
+
+    def rotations(self, roles: Mapping[str, Role]) -> list[Rotation]:
+        return rotations(self.wanted, self.seen(), roles, self.schedule, now=self.world.now())
+
+    def next_rotation(self, roles: Mapping[str, Role]) -> datetime | None:
+        return next_rotation(self.wanted, self.seen(), roles, self.schedule, now=self.world.now())
+
+    @property
+    def schedule(self) -> Schedule:
+        asked = self.sdb.metadata.annotations.get(ROTATE_AT)
+        every = self.sdb.spec.credentials.rotate_every
+        return Schedule(
+            asked[:HANDLED_LENGTH] if asked is not None else None, every.timedelta if every is not None else None
+        )
+
+    def handled(self) -> str | None:
+        """The value of the annotation, once every login has been rotated for it."""
+        asked = self.schedule.asked
+        return asked if asked is not None and is_handled(self.wanted, self.seen(), asked) else None
+
+    def seen(self) -> dict[str, SeenSecret | None]:
+        return {role: there.seen if there is not None else None for role, there in self.written.items()}
 
     def states(self) -> dict[str, LoginState]:
         return {login.role: login_state(login, self._seen(login)) for login in self.wanted.logins}
@@ -96,9 +126,20 @@ class Credentials:
                 found[state.pending] = seen.pending_password
         return found
 
-    def unproved(self) -> bool:
+    def as_it_stands(self, roles: Mapping[str, Role]) -> Wanted:
+        """What is wanted for the time being: a half that is on its way out keeps the access that it had."""
+        return replace(self.wanted, earlier=earlier_access(self.wanted, self.states(), roles))
+
+    def unproved(self, roles: Mapping[str, Role]) -> bool:
         """Whether some login has not been proved with what its Secret says now."""
-        return any(not self._proved(login) for login in self.wanted.logins)
+        return any(not self._proved(login) for login in self._in_use(roles))
+
+    def _in_use(self, roles: Mapping[str, Role]) -> list[Login]:
+        """Each login as it stands for the half that its Secret names."""
+        of_half = dict(self.as_it_stands(roles).halves())
+        states = self.states()
+        halves = {login.role: states[login.role].pending or states[login.role].active for login in self.wanted.logins}
+        return [of_half.get(halves[login.role] or "", login) for login in self.wanted.logins]
 
     def outdated(self) -> bool:
         """Whether some Secret says something else than it should, its password apart."""
@@ -111,28 +152,49 @@ class Credentials:
 
     async def prepare(self, roles: Mapping[str, Role]) -> list[Step]:
         """Write a pending password wherever one is needed."""
+        await self._read_before(roles)
         steps = self.steps(roles)
         for step in steps:
             self.world.step(step)
             login = self._login(step.role)
+            before = self.before[step.role].seen.password if step.taken_from is not None else None
             self.written[step.role] = await secrets.prepare(
                 self.world.kube,
                 self._address(login),
                 self.written[step.role],
                 username=step.half,
-                password=new_password(),
+                password=before or new_password(),
             )
+            if before is None:
+                self.renewed |= {step.role}
         self.refused = frozenset()
         return list(steps)
 
-    async def prove_and_activate(self, connection: Session) -> list[Step]:
+    async def _read_before(self, roles: Mapping[str, Role]) -> None:
+        """Read the Secret of before of each login whose present one says nothing yet."""
+        for login in self.wanted.logins:
+            if self.states()[login.role] != LoginState(None, None):
+                continue
+            for name in secrets_before(login, roles):
+                there = await secrets.read(self.world.kube, replace(self._address(login), name=name))
+                if there is not None and there.seen.ours and login_state(login, there.seen).active is not None:
+                    self.before[login.role] = there
+                    break
+
+    async def delete(self, step: DeleteSecret) -> None:
+        """Delete a Secret of before, if it is ours."""
+        self.world.step(step)
+        owner = f"{self.server.name}/{self.wanted.database}"
+        await secrets.delete(self.world.kube, Address(self.sdb.metadata.namespace, step.name, owner, step.role))
+
+    async def prove_and_activate(self, connection: Session, roles: Mapping[str, Role]) -> list[Step]:
         """Try every login that has not been tried with its present password, and activate the pending ones that work.
 
         Afterwards `refused` holds the active logins that the server turned down although nothing stood in the way.
         """
         done: list[Step] = []
         problems: list[Problem] = []
-        for login in self.wanted.logins:  # one that can't be tried must not keep the others waiting
+        for login in self._in_use(roles):  # one that can't be tried must not keep the others waiting
             try:
                 done += await self._prove_and_activate(connection, login)
             except Problem as problem:
@@ -155,74 +217,28 @@ class Credentials:
         return rows
 
     async def _prove_and_activate(self, connection: Session, login: Login) -> list[Step]:
+        """`login` as it stands for the half that is tried."""
         done: list[Step] = []
         state = self.states()[login.role]
         if state.pending is not None:
-            await self._prove(connection, login, state.pending, self._pending(login))
-            done.append(await self._activate(login, state.pending, self._pending(login), renewed=True))
+            if await self._is_accepted(connection, login, state.pending, self._pending(login)):
+                done.append(await self._activate(login, state.pending, self._pending(login), renewed=True))
         elif state.active is not None:
             if not self._proved(login):
-                await self._prove(connection, login, state.active, self._active(login))
-            if login.role in self.refused:
-                return done
-            if not self._up_to_date(login):
+                await self._is_accepted(connection, login, state.active, self._active(login))
+            if login.role not in self.refused and not self._up_to_date(login):
                 done.append(await self._activate(login, state.active, self._active(login), renewed=False))
-        self._note_proof(login)
+        if login.role not in self.refused:
+            self._note_proof(login)
         return done
 
-    async def _prove(self, connection: Session, login: Login, half: str, password: SecretStr) -> None:
+    async def _is_accepted(self, connection: Session, login: Login, half: str, password: SecretStr) -> bool:
         self.world.step(ProveLogin("not proved with its present password", login.role, half))
-        endpoint = self._endpoint()
-        test = await try_login(endpoint, Account(half, password), self.wanted.database, login)
-        metrics.LOGIN_TESTS.labels(test.outcome.value).inc()
-        match test.outcome:
-            case Outcome.PROVED:
-                return
-            case Outcome.OTHER_ROLE:
-                raise Terminal(
-                    "LoginLosesRole",
-                    f'login "{half}" on {endpoint} works as "{test.detail}" instead of "{login.works_as}"; '
-                    "old minor releases of PostgreSQL lose the role over DISCARD ALL: upgrade the server",
-                    condition="CredentialsReady",
-                )
-        await self._explain_refusal(connection, login, half, password, test)
-
-    async def _explain_refusal(
-        self, connection: Session, login: Login, half: str, password: SecretStr, test: LoginTest
-    ) -> None:
-        """Raise what stands in the way; where nothing does, the password itself is wrong and is to be replaced."""
-        endpoint = self._endpoint()
-        assert self.server.admin is not None
-        fault = await admin_can_log_in(endpoint, self.server.admin.account, self.wanted.database)
-        if fault is not None:
-            raise Retryable(
-                "ClientEndpointUnreachable",
-                f"logins can't be tried through {endpoint}: the admin itself can't log in to database "
-                f'"{self.wanted.database}" there: {fault}',
-                condition="CredentialsReady",
-                ready="Unknown",
-            )
-        obstacle = await obstacle_to_login(connection, half)
-        if obstacle is None and says_nothing_of_the_password(test.detail):
-            obstacle = test.detail
-        if obstacle is not None:
-            raise Retryable(
-                "LoginNotTried",
-                f'login "{half}" on {endpoint} can\'t be tried: {obstacle}',
-                condition="CredentialsReady",
-                ready="Unknown",
-            )
-        if self.states()[login.role].pending is None:
-            # Once more, now that all else is known to be in order: a working password is never replaced on a glimpse.
-            again = await try_login(endpoint, Account(half, password), self.wanted.database, login)
-            if again.outcome is not Outcome.PROVED:
-                self.refused |= {login.role}
-            return
-        raise Retryable(
-            "LoginRefused",
-            f'login "{half}" is refused by {endpoint} with the password that it was just given: {test.detail}',
-            condition="CredentialsReady",
-        )
+        new, account = login.role in self.renewed, Account(half, password)
+        accepted = await is_accepted(self.server, connection, self.wanted.database, login, account, new=new)
+        if not accepted:
+            self.refused |= {login.role}
+        return accepted
 
     async def _activate(self, login: Login, half: str, password: SecretStr, *, renewed: bool) -> ActivateSecret:
         there = self.written[login.role]
@@ -238,6 +254,7 @@ class Credentials:
             labels=self.sdb.spec.credentials.secret_labels,
             annotations=self.sdb.spec.credentials.secret_annotations,
             now=self.world.now() if renewed else None,
+            rotate_at=self.schedule.asked,
         )
         return step
 
@@ -254,7 +271,7 @@ class Credentials:
 
     def _proof_version(self, login: Login) -> object:
         seen = self._seen(login)
-        return (seen.version if seen is not None else None, self._endpoint())
+        return (seen.version if seen is not None else None, self._endpoint(), login.works_as)
 
     def _up_to_date(self, login: Login) -> bool:
         there, data = self.written[login.role], self._data(login)

@@ -1,20 +1,31 @@
 """One ServiceDatabase: observe, plan, execute, report. Safe to be killed between any two lines."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from servicedb import metrics
-from servicedb.api.common import ACKNOWLEDGE, RECONCILE_AT
+from servicedb.api.common import ACKNOWLEDGE, HANDLED_LENGTH, RECONCILE_AT
 from servicedb.api.service_database import ServiceDatabase
 from servicedb.errors import NeedsDecision, Problem, Retryable, Terminal
 from servicedb.kube import events
 from servicedb.kube.resources import DATABASE_SERVERS, Key
 from servicedb.plan.conditions import Finding, of_problem
+from servicedb.plan.leaving import next_retirement
 from servicedb.plan.marker import Marker
 from servicedb.plan.observed import ServerScan
 from servicedb.plan.resolve import app_secret, namespace_allowed, resolve
-from servicedb.plan.roles import next_retirement
-from servicedb.plan.steps import CreateDatabase, DatabaseStep, InsideStep, RoleStep, Step
+from servicedb.plan.steps import (
+    CreateDatabase,
+    DatabaseStep,
+    DropRole,
+    InsideStep,
+    LoginStep,
+    RoleStep,
+    SetPassword,
+    Step,
+)
 from servicedb.plan.wanted import Wanted
+from servicedb.reconcile.begun import see_to_what_has_begun
 from servicedb.reconcile.credentials import Credentials
 from servicedb.reconcile.queue import TryAgain
 from servicedb.reconcile.report import begin, report
@@ -71,7 +82,7 @@ async def _bring(key: Key, sdb: ServiceDatabase, world: World) -> float | None:
     _check_same_server(sdb, server)
     if sdb.spec.suspend:
         await report(world, key, sdb, [Finding("Reconciling", "False", "Suspended", "spec.suspend is true")])
-        return None
+        return await _while_suspended(key, sdb, wanted, server, world)
     _check_limits(wanted, server)
     credentials = await Credentials.read(key, sdb, wanted, server, world)
     work = Work(key, sdb, wanted, server, server.admin, world, credentials)
@@ -80,8 +91,22 @@ async def _bring(key: Key, sdb: ServiceDatabase, world: World) -> float | None:
     if seen is None or not await is_in_sync(work, seen):
         seen, done = await carry_out(work)
     await _report_ready(work, seen, done)
-    retirement = next_retirement(wanted, seen.roles)
-    return max(0.0, (retirement - world.now()).total_seconds()) if retirement is not None else None
+    due = [time for time in (next_retirement(wanted, seen.roles), credentials.next_rotation(seen.roles)) if time]
+    return max(0.0, (min(due) - world.now()).total_seconds()) if due else None
+
+
+async def _while_suspended(
+    key: Key, sdb: ServiceDatabase, wanted: Wanted, server: Server, world: World
+) -> float | None:
+    """What is wrong is for later to say: the object's conditions keep speaking of the spec that was applied."""
+    assert server.admin is not None
+    try:
+        credentials = await Credentials.read(key, sdb, wanted, server, world)
+        return await see_to_what_has_begun(Work(key, sdb, wanted, server, server.admin, world, credentials))
+    except Retryable as problem:
+        raise TryAgain from problem
+    except Problem:
+        return None
 
 
 async def _usable_server(sdb: ServiceDatabase, world: World) -> Server:
@@ -182,7 +207,8 @@ def _check_limits(wanted: Wanted, server: Server) -> None:
 async def _report_ready(work: Work, seen: ServerScan, done: list[Step]) -> None:
     world, sdb, wanted = work.world, work.sdb, work.wanted
     repaired = [step for step in done if isinstance(step, RoleStep | DatabaseStep | InsideStep)]
-    if work.was_in_sync and repaired:
+    in_course = any(isinstance(step, LoginStep | SetPassword | DropRole) for step in repaired)
+    if work.was_in_sync and repaired and not in_course:
         for step in repaired:
             metrics.DRIFT.labels(work.server.name, type(step).__name__).inc()
         kinds = ", ".join(sorted({type(step).__name__ for step in repaired}))
@@ -194,10 +220,11 @@ async def _report_ready(work: Work, seen: ServerScan, done: list[Step]) -> None:
     found = [
         Finding("Ready", "True", "Ready"),
         Finding("DatabaseReady", "True", "Open"),
-        Finding("RolesReady", "True", "AsInSpec"),
-        Finding("CredentialsReady", "True", "LoginsProved"),
+        Finding("RolesReady", "True", "AsInSpec", "; ".join(work.unfinished)),
+        Finding("CredentialsReady", "True", "LoginsProved", "; ".join(_on_rotation(work, seen))),
         Finding("InSync", "True", "InSync"),
     ]
+    found += _not_yet(work, seen)
     work.server.markers[wanted.database] = wanted.marker.with_oid(database.oid)
     await report(
         world,
@@ -210,11 +237,43 @@ async def _report_ready(work: Work, seen: ServerScan, done: list[Step]) -> None:
             "systemIdentifier": seen.system_identifier,
             "roles": work.credentials.status(),
             "binding": {"name": app_secret(sdb)},
-            **_handled(sdb),
+            **_handled(sdb, rotate_at=work.credentials.handled()),
         },
     )
 
 
-def _handled(sdb: ServiceDatabase) -> dict[str, Any]:
+def _on_rotation(work: Work, seen: ServerScan) -> Iterator[str]:
+    fixed = [login.halves[0] for login in work.wanted.logins if len(login.halves) == 1]
+    if fixed:
+        yield (
+            f"{', '.join(fixed)}: a login with a fixed name gets its new password in place at a rotation; from then on "
+            "the old one fails"
+        )
+    for rotation in work.credentials.rotations(seen.roles):
+        if rotation.waits:
+            yield f"{rotation.login.role} is rotated when the last rotation's overlap is over: {rotation.reason}"
+
+
+def _not_yet(work: Work, seen: ServerScan) -> list[Finding]:
+    """What an access that waits turns: the logins work, but not as the spec says."""
+    earlier = work.credentials.as_it_stands(seen.roles).earlier
+    waiting = [due.login.role for due in work.credentials.rotations(seen.roles) if due.waits and due.active in earlier]
+    if not waiting:
+        return []
+    message = (
+        f"the access of {', '.join(waiting)} changes when the overlap of the last rotation is over: "
+        "until then there is no login to make the change with"
+    )
+    return [
+        Finding("Ready", "False", "OverlapNotOver", message),
+        Finding("RolesReady", "False", "OverlapNotOver", message),
+        Finding("Reconciling", "True", "OverlapNotOver", message),
+    ]
+
+
+def _handled(sdb: ServiceDatabase, *, rotate_at: str | None = None) -> dict[str, Any]:
+    """`rotate_at`: the value that all logins have been rotated for."""
     value = sdb.metadata.annotations.get(RECONCILE_AT)
-    return {"handled": {"reconcileAt": value[:256]}} if value is not None else {}
+    new = {"reconcileAt": value[:HANDLED_LENGTH] if value is not None else None, "rotateAt": rotate_at}
+    handled = {**sdb.status.handled.as_json(), **{name: value for name, value in new.items() if value is not None}}
+    return {"handled": handled} if handled else {}

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from servicedb.api.common import RECONCILE_AT
 from servicedb.api.service_database import ServiceDatabase
@@ -12,24 +12,29 @@ from servicedb.plan.claim import claim
 from servicedb.plan.conditions import condition_of
 from servicedb.plan.database import current_marker, database_steps
 from servicedb.plan.inside import check_extensions, inside_steps
+from servicedb.plan.leaving import departure_steps, leaving
 from servicedb.plan.marker import Marker
 from servicedb.plan.memberships import membership_steps, wanted_memberships
 from servicedb.plan.observed import ServerScan
-from servicedb.plan.roles import leaving, role_steps
+from servicedb.plan.roles import role_steps
 from servicedb.plan.steps import ChangeSetting, CreateDatabase, CreateRole, DatabaseStep, InsideStep, RoleStep, Step
 from servicedb.plan.wanted import Wanted
 from servicedb.postgres.apply import Executor, try_settings
 from servicedb.postgres.catalog import available_extensions, scan_database, scan_inside
 from servicedb.postgres.session import AdminServer, Session
 from servicedb.reconcile.credentials import Credentials
+from servicedb.reconcile.departure import let_go
 from servicedb.reconcile.world import Looked, Server, World
 
 _DAY = 86_400.0
+_TURNS = 3
+"""How often the roles are gone over again: a password has been proved, a login leaves, a login that has left is
+given what it needs for its next turn."""
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """One object with all that its work needs."""
+    """One object with all that its work needs. `unfinished`: sentences about what had to be left for later."""
 
     key: Key
     sdb: ServiceDatabase
@@ -38,6 +43,7 @@ class Work:
     admin: AdminServer
     world: World
     credentials: Credentials
+    unfinished: list[str] = field(default_factory=list)
 
     @property
     def was_in_sync(self) -> bool:
@@ -78,24 +84,27 @@ async def is_in_sync(work: Work, seen: ServerScan) -> bool:
         return False
     return not (
         work.credentials.steps(seen.roles)
-        or work.credentials.unproved()
+        or work.credentials.unproved(seen.roles)
         or work.credentials.outdated()
-        or _role_steps(work, seen)
-        or list(database_steps(work.wanted, seen))
+        or role_changes(work, seen)
+        or list(database_steps(work.credentials.as_it_stands(seen.roles), seen))
+        or departure_steps(work.wanted, work.credentials.states(), seen.roles, now=work.world.now())
     )
 
 
-def _role_steps(work: Work, seen: ServerScan) -> list[RoleStep]:
+def role_changes(work: Work, seen: ServerScan) -> list[RoleStep]:
+    """What has to be done about the database's roles."""
+    wanted = work.credentials.as_it_stands(seen.roles)
     steps: list[RoleStep] = [
         *role_steps(
-            work.wanted,
-            current_marker(work.wanted, seen),
+            wanted,
+            current_marker(wanted, seen),
             work.credentials.states(),
             seen.roles,
             now=work.world.now(),
             overlap=work.sdb.spec.credentials.overlap.timedelta,
         ),
-        *membership_steps(wanted_memberships(work.wanted), seen.memberships, leaving=leaving(work.wanted, seen.roles)),
+        *membership_steps(wanted_memberships(wanted), seen.memberships, leaving=leaving(wanted, seen.roles)),
     ]
     return steps
 
@@ -106,7 +115,7 @@ async def carry_out(work: Work) -> tuple[ServerScan, list[Step]]:
     done: list[Step] = []
     async with work.admin.locked(wanted.database) as connection:
         await work.credentials.read_again()
-        seen = await _observe(work, connection)
+        seen = await observe(work, connection)
         await _check_before(work, connection, seen)
         execute = Executor(seen.admin, seen.admin_superuser, world.step)
         done += await work.credentials.prepare(seen.roles)
@@ -121,17 +130,26 @@ async def carry_out(work: Work) -> tuple[ServerScan, list[Step]]:
             if steps:
                 await execute.inside(inside, steps, wanted.names.owner)
                 done += steps
-        done += await work.credentials.prove_and_activate(connection)
-        seen = await _observe(work, connection)
+        done += await work.credentials.prove_and_activate(connection, seen.roles)
+        seen = await observe(work, connection)
         if work.credentials.refused:
             done += await work.credentials.prepare(seen.roles)
-        if following := _role_steps(work, seen):  # a new password, or the half that a login has moved away from
-            await execute.roles(connection, following, work.credentials.pending_passwords())
-            done += [*following, *await work.credentials.prove_and_activate(connection)]
-            seen = await _observe(work, connection)
+        for _ in range(_TURNS):
+            following = await _change_server(work, connection, seen, execute)
+            if not following:
+                break
+            done += [*following, *await work.credentials.prove_and_activate(connection, seen.roles)]
+            seen = await observe(work, connection)
+        departed = await let_go(wanted, work.credentials, connection, seen, execute)
+        work.unfinished.extend(departed.staying)
+        if departed.steps:
+            done += departed.steps
+            seen = await observe(work, connection)
         if refusal is not None:
             raise refusal
-        _check_effect(work, [*_role_steps(work, seen), *database_steps(wanted, seen)], done)
+        _check_effect(
+            work, [*role_changes(work, seen), *database_steps(work.credentials.as_it_stands(seen.roles), seen)], done
+        )
     world.insides[work.key] = Looked(
         (work.sdb.metadata.generation, seen.databases[wanted.database].changes), time.monotonic()
     )
@@ -174,7 +192,7 @@ async def _check_before(work: Work, connection: Session, seen: ServerScan) -> No
         check_extensions(wanted, available, admin_superuser=seen.admin_superuser)
 
 
-async def _observe(work: Work, connection: Session) -> ServerScan:
+async def observe(work: Work, connection: Session) -> ServerScan:
     """The shared catalogues as far as they are this database's. Raises when they are not (any more): whatever is
     planned from what this gives may be done."""
     seen = await _scan(work, connection)
@@ -197,12 +215,12 @@ async def _scan(work: Work, connection: Session) -> ServerScan:
 
 async def _change_server(work: Work, connection: Session, seen: ServerScan, execute: Executor) -> list[Step]:
     wanted = work.wanted
-    roles = _role_steps(work, seen)
+    roles = role_changes(work, seen)
     if wanted.database not in seen.databases or any(isinstance(step, CreateRole) for step in roles):
         work.credentials.forget_proofs()  # a login that is made anew has no password, whatever its Secret says
     if roles:
         await execute.roles(connection, roles, work.credentials.pending_passwords())
-    steps: list[Step] = list(database_steps(wanted, seen))
+    steps: list[Step] = list(database_steps(work.credentials.as_it_stands(seen.roles), seen))
     for step in steps:
         if isinstance(step, CreateDatabase):
             await execute.alone(connection, step)
