@@ -76,13 +76,15 @@ class RoleNote:
     """The comment of every role but the owner: which owner role it belongs to, and what it is there for.
 
     `secret` is the Secret of a login, so that it can be deleted when its object is gone. `retire_at` stands on a
-    login whose Secret has moved on: from then it may no longer log in.
+    login whose Secret has moved on: from then it may no longer log in. `granted` stands on a group that has had its
+    first grants on what was there: from then on a migration's own REVOKE is respected.
     """
 
     owner: str
     role: str
     secret: str | None = None
     retire_at: datetime | None = None
+    granted: bool = False
 
     def comment(self) -> str:
         values = {
@@ -91,6 +93,7 @@ class RoleNote:
             "role": self.role,
             "secret": self.secret,
             "retire_at": self.retire_at.isoformat(timespec="seconds") if self.retire_at is not None else None,
+            "granted": True if self.granted else None,
         }
         held = {key: value for key, value in values.items() if value is not None}
         return json.dumps(held, sort_keys=True, separators=(",", ":"))
@@ -102,7 +105,13 @@ class RoleNote:
         match values:
             case {"owner": str(owner), "role": str(role)}:
                 secret = values.get("secret")
-                return cls(owner, role, secret if isinstance(secret, str) else None, _time(values.get("retire_at")))
+                return cls(
+                    owner,
+                    role,
+                    secret if isinstance(secret, str) else None,
+                    _time(values.get("retire_at")),
+                    granted=values.get("granted") is True,
+                )
         return None
 
 
