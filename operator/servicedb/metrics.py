@@ -13,6 +13,13 @@ SECONDS = Histogram(
 QUEUE_DEPTH = Gauge("servicedb_queue_depth", "Objects that wait for a worker")
 STEPS = Counter("servicedb_steps_total", "Steps carried out", ["step"])
 DRIFT = Counter("servicedb_drift_repaired_total", "Changes by hand that were taken back", ["server", "step"])
+DRIFT_LISTED = Counter("servicedb_drift_listed_total", "Differences that were listed in a status and stand", ["server"])
+DEEP_SCANS = Histogram(
+    "servicedb_deep_scan_duration_seconds",
+    "Time of a look inside a database",
+    ["server"],
+    buckets=(0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10),
+)
 DATABASES = Gauge("servicedb_server_databases", "Databases of this cluster on a server", ["server"])
 DELETING = Gauge(
     "servicedb_databases_deleting", "Databases of deleted objects that are dropped when their grace is over", ["server"]

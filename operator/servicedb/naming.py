@@ -44,6 +44,10 @@ class RoleNames:
         """The two logins that alternate for `role` (app, migrator, readonly or the name of an extra role)."""
         return f"{self.database}__{role}_a", f"{self.database}__{role}_b"
 
+    def own_group(self, role: str) -> str:
+        """The group of `role` alone, where its privileges differ from those of all others."""
+        return f"{self.database}__{role}_grp"
+
 
 def database_of_owner(role: str) -> str | None:
     """The database whose owner role `role` would be, or None: the inverse of `RoleNames.owner`."""

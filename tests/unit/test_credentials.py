@@ -107,7 +107,7 @@ def halves(*, a: bool, b: bool, a_leaves: bool = False, b_leaves: bool = False) 
 def test_the_half_that_nobody_uses_gets_the_next_password(seen, roles, refused, half):
     steps = secret_steps(ONLY_APP, {"app": seen}, roles, refused=frozenset({"app"} if refused else ()))
     reason = NOT_ACCEPTED if refused else NO_PASSWORD
-    assert steps == ([PrepareSecret(reason, "app", half)] if half is not None else [])
+    assert steps == ([PrepareSecret(reason, "app", half, repairs=refused)] if half is not None else [])
 
 
 def test_a_pending_password_that_is_refused_is_replaced_on_the_same_half():

@@ -252,6 +252,15 @@ class ServiceDatabaseStatus(Part):
 
     observed_generation: ObservedGeneration = NEVER_OBSERVED
     conditions: Conditions = ()
+    applied_generation: Annotated[
+        int | None,
+        Field(
+            description="The metadata.generation whose spec was last carried out: what differs from that was changed "
+            "by hand.",
+            ge=0,
+            json_schema_extra={"format": "int64"},
+        ),
+    ] = None
     database_name: Annotated[
         Identifier | None, Field(description="Name of the database on the server. It never changes.")
     ] = None

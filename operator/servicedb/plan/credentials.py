@@ -88,7 +88,7 @@ def secret_steps(
             steps.append(_first(login, roles, (before or {}).get(login.role)))
         elif login.role in refused:
             which = "does not accept its pending" if state.pending is not None else "no longer accepts its"
-            steps.append(PrepareSecret(f"the server {which} password", login.role, in_use))
+            steps.append(PrepareSecret(f"the server {which} password", login.role, in_use, repairs=True))
         elif state.pending is None and login.role in (rotate or {}):
             steps.append(PrepareSecret((rotate or {})[login.role], login.role, login.other_half(in_use)))
     return steps

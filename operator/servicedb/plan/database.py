@@ -8,20 +8,25 @@ from servicedb.plan.marker import Marker
 from servicedb.plan.observed import PUBLIC, Privilege, ServerScan, Settings
 from servicedb.plan.parameters import ALLOWED
 from servicedb.plan.steps import (
+    ChangeDatabaseOwner,
     ChangeSetting,
     CreateDatabase,
     DatabaseStep,
     GrantOnDatabase,
     OpenDatabase,
+    ResetRoleSetting,
     RevokeOnDatabase,
     Step,
 )
-from servicedb.plan.wanted import Wanted
+from servicedb.plan.wanted import Access, Wanted
 
 EXTENSION_SCHEMA = "extensions"
 """The administrator's own schema in each database: nothing of a tenant's can stand in an install script's way."""
 
 _PATH_PART = re.compile(r'"(?P<quoted>[^",]+)"|(?P<bare>[a-z_][a-z0-9_$]*)')
+
+_TAKEN_BACK = ALLOWED | {"search_path", "role"}
+"""Parameters that the spec alone decides on, by naming them or by leaving them out."""
 
 _AT_BIRTH = frozenset({Privilege(PUBLIC, "CONNECT"), Privilege(PUBLIC, "TEMPORARY")})
 
@@ -37,7 +42,12 @@ def database_steps(wanted: Wanted, seen: ServerScan) -> Iterator[Step]:
     database = seen.databases.get(wanted.database)
     if database is None:
         yield CreateDatabase("missing", wanted.database, wanted.encoding, wanted.locale, wanted.locale_provider)
+    elif database.owner != seen.admin:
+        take_up = not database.owner_reached
+        yield ChangeDatabaseOwner("owned by another role", wanted.database, seen.admin, database.owner, take_up)
     seen_privileges = database.privileges if database else _AT_BIRTH
+    # What the admin was granted as somebody else's guest becomes the owner's own.
+    seen_privileges = frozenset(privilege for privilege in seen_privileges if privilege.grantee != seen.admin)
     still_used = [name for name in leaving(wanted, seen.roles) if seen.roles[name].login]
     yield from privilege_steps(wanted, seen_privileges, leaving=still_used)
     yield from _setting_steps(wanted, seen.settings if database else {})
@@ -55,10 +65,11 @@ def database_privileges(wanted: Wanted) -> frozenset[Privilege]:
         Privilege(names.owner, "CONNECT"),
         Privilege(names.owner, "CREATE"),
         Privilege(names.owner, "TEMPORARY"),
-        Privilege(names.read_write, "CONNECT"),
-        Privilege(names.read_write, "TEMPORARY"),
-        Privilege(names.read_only, "CONNECT"),
     }
+    for group in wanted.all_groups:
+        privileges.add(Privilege(group.name, "CONNECT"))
+        if group.access is Access.READ_WRITE:
+            privileges.add(Privilege(group.name, "TEMPORARY"))
     privileges |= {Privilege(half, "CONNECT") for half, login in wanted.halves() if not login.inherits}
     return frozenset(privileges)
 
@@ -89,11 +100,19 @@ def _setting_steps(wanted: Wanted, seen: Mapping[tuple[str, str], Settings]) -> 
         there = seen.get((wanted.database, role), {})
         for parameter in sorted(set(there) | set(goal)):
             value = goal.get(parameter)
-            if value is None and parameter not in ALLOWED:
+            if value is None and parameter not in _TAKEN_BACK:
                 continue  # an admin's own, such as log_statement: not ours to take away
             if _plain(parameter, there.get(parameter)) != value:
                 reason = "differs from the spec" if value is not None else "not in the spec"
                 yield ChangeSetting(reason, wanted.database, role or None, parameter, value)
+
+
+def role_setting_steps(wanted: Wanted, seen: ServerScan) -> Iterator[ResetRoleSetting]:
+    """Yield what undoes ALTER ROLE ... SET on a role of this database: its settings stand in the database alone."""
+    for role in wanted.role_names:
+        for parameter in sorted(seen.settings.get(("", role), {})):
+            if parameter in _TAKEN_BACK:
+                yield ResetRoleSetting("set in every database", role, parameter)
 
 
 def _plain(parameter: str, value: str | None) -> str | None:

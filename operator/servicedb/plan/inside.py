@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 
 from servicedb.errors import Terminal
 from servicedb.plan.database import EXTENSION_SCHEMA
-from servicedb.plan.observed import PUBLIC, AvailableExtension, InsideScan, Privilege, Schema
+from servicedb.plan.observed import PUBLIC, AvailableExtension, Extension, InsideScan, Privilege, Schema
 from servicedb.plan.steps import (
     ChangeSchemaOwner,
     CreateExtension,
@@ -16,7 +16,7 @@ from servicedb.plan.steps import (
     RevokeOnSchema,
     UpdateExtension,
 )
-from servicedb.plan.wanted import Wanted, WantedExtension
+from servicedb.plan.wanted import Access, Wanted, WantedExtension
 
 _READ_WRITE = {
     "SCHEMAS": ("USAGE",),
@@ -37,6 +37,20 @@ TYPES_PUBLIC = frozenset({Privilege(PUBLIC, "USAGE")})
 """Types stay usable by everybody, as PostgreSQL makes them: without it no one could name an enum in a cast."""
 
 
+AT_BIRTH = InsideScan(
+    schemas={"public": Schema("public", _OWNER_AT_BIRTH, frozenset({Privilege(PUBLIC, "USAGE")}))},
+    default_privileges={
+        "TABLES": frozenset(),
+        "SEQUENCES": frozenset(),
+        "ROUTINES": frozenset({Privilege(PUBLIC, "EXECUTE")}),
+        "TYPES": TYPES_PUBLIC,
+        "SCHEMAS": frozenset(),
+    },
+    extensions={"plpgsql": Extension("plpgsql", "1.0", "pg_catalog")},
+)
+"""The inside of a database that was just made from template0, on every version: what a plan goes by before it is."""
+
+
 def default_privileges(wanted: Wanted) -> dict[str, frozenset[Privilege]]:
     """What objects that the owner role makes carry from birth, so that no migration has to GRANT anything.
 
@@ -44,11 +58,19 @@ def default_privileges(wanted: Wanted) -> dict[str, frozenset[Privilege]]:
     taken from PUBLIC).
     """
     goal = {"TYPES": TYPES_PUBLIC}
-    for object_type, privileges in _READ_WRITE.items():
-        goal[object_type] = frozenset(Privilege(wanted.names.read_write, name) for name in privileges)
-    for object_type, privileges in _READ_ONLY.items():
-        goal[object_type] |= {Privilege(wanted.names.read_only, name) for name in privileges}
+    for object_type in ("SCHEMAS", "TABLES", "SEQUENCES", "ROUTINES"):
+        goal[object_type] = frozenset(
+            Privilege(group.name, privilege)
+            for group in wanted.all_groups
+            if object_type != "TABLES" or group.overrides is None  # no moment in which a new table is open to it
+            for privilege in privileges_by_access(group.access, object_type)
+        )
     return goal
+
+
+def privileges_by_access(access: Access, object_type: str) -> tuple[str, ...]:
+    """What a group of that access holds on objects of a type (`TABLES`, `SEQUENCES`, ...), spelt as in GRANT."""
+    return (_READ_WRITE if access is Access.READ_WRITE else _READ_ONLY).get(object_type, ())
 
 
 def inside_steps(wanted: Wanted, seen: InsideScan, *, admin: str, admin_superuser: bool) -> Iterator[InsideStep]:
@@ -68,6 +90,12 @@ def inside_steps(wanted: Wanted, seen: InsideScan, *, admin: str, admin_superuse
         step
         for name in dict.fromkeys(("public", *wanted.schemas))
         for step in _schema_steps(wanted, name, seen.schemas.get(name))
+    ]
+    schemas += [
+        step
+        for name, schema in sorted(seen.schemas.items())
+        if name not in ("public", EXTENSION_SCHEMA, *wanted.schemas) and schema.owner == wanted.names.owner
+        for step in _strangers_in_schema(wanted, schema)
     ]
     held_back = _at_birth(seen) and any(extension.schema == "public" for extension in wanted.extensions)
     if not held_back:
@@ -97,6 +125,14 @@ def _schema_steps(wanted: Wanted, name: str, seen: Schema | None) -> Iterator[In
             yield RevokeOnSchema("not in the spec", name, privilege)
     for privilege in sorted(groups - seen.privileges):
         yield GrantOnSchema("missing", name, privilege)
+
+
+def _strangers_in_schema(wanted: Wanted, seen: Schema) -> Iterator[InsideStep]:
+    """Of a schema that a migration made, the groups' privileges are the migration's decision."""
+    own = {*wanted.role_names}
+    for privilege in sorted(seen.privileges):
+        if privilege.grantee not in own:
+            yield RevokeOnSchema("held by a role that is not of this database", seen.name, privilege)
 
 
 def _extension_schema_steps(wanted: Wanted, seen: InsideScan, *, admin: str) -> Iterator[InsideStep]:
@@ -146,6 +182,14 @@ def _extension(
             f'schema "{EXTENSION_SCHEMA}", which is on the search_path',
         )
     yield CreateExtension("missing", extension.name, extension.schema, extension.version)
+
+
+def misplaced_extensions(wanted: Wanted, seen: InsideScan) -> Iterator[str]:
+    """A line for each extension in another schema than the spec says: moving it could break what uses it."""
+    for extension in wanted.extensions:
+        installed = seen.extensions.get(extension.name)
+        if installed is not None and installed.schema != extension.schema:
+            yield f"extension: {extension.name} stands in schema {installed.schema}, not in {extension.schema}"
 
 
 def check_extensions(wanted: Wanted, available: Mapping[str, AvailableExtension], *, admin_superuser: bool) -> None:

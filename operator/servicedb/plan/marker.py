@@ -93,7 +93,8 @@ class RoleNote:
 
     `secret` is the Secret that holds a login's password, so that it can be deleted when its time has come, `left`
     those that hold it besides, since secretName was changed. `access` is what the login may do (as in spec.roles).
-    `retire_at` stands on a login whose Secret has moved on: from then it may no longer log in.
+    `retire_at` stands on a login whose Secret has moved on: from then it may no longer log in. `granted` stands on a
+    group that has had its first grants on what was there: from then on a migration's own REVOKE is respected.
     """
 
     owner: str
@@ -102,6 +103,7 @@ class RoleNote:
     retire_at: datetime | None = None
     access: str | None = None
     left: tuple[LeftSecret, ...] = ()
+    granted: bool = False
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -122,6 +124,7 @@ class RoleNote:
             "retire_at": self.retire_at.isoformat() if self.retire_at is not None else None,
             "access": self.access,
             "left": {one.name: one.until.isoformat() if one.until else "" for one in self.left} or None,
+            "granted": True if self.granted else None,
         }
         held = {key: value for key, value in values.items() if value is not None}
         return json.dumps(held, sort_keys=True, separators=(",", ":"))
@@ -139,6 +142,7 @@ class RoleNote:
                     _time(values.get("retire_at")),
                     _text(values.get("access")),
                     _left(values.get("left")),
+                    values.get("granted") is True,
                 )
         return None
 

@@ -29,8 +29,10 @@ def membership_steps(
     for membership in unwanted:
         if membership.grantable and (membership.group, membership.member) in pairs:
             yield Revoke("could be passed on", membership)
+    there = {(m.group, m.member) for m in seen}
     for membership in sorted(wanted - seen):
-        yield Grant("missing, or granted with other options", membership)
+        known = (membership.group, membership.member) in there
+        yield Grant("granted with other options" if known else "missing", membership)
     for membership in unwanted:
         if (membership.group, membership.member) not in pairs:
             yield Revoke("not in the spec", membership)

@@ -37,8 +37,10 @@ class Narrowed:
                 for name in (membership.group, membership.member):
                     if name in scan.roles:
                         self._roles[database].setdefault(name, scan.roles[name])
-        for (database, role_name), settings in scan.settings.items():
-            self._settings[database][(database, role_name)] = settings
+        for (named, role_name), settings in scan.settings.items():
+            concerned = named or database_of.get(role_name)  # "" where a role has it in every database
+            if concerned is not None:
+                self._settings[concerned][(named, role_name)] = settings
 
     def of(self, database: str, *, also: tuple[str, ...] = ()) -> ServerScan:
         """The part of `database`, with the roles `also` named, whoever's they are."""

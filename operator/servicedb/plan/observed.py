@@ -1,7 +1,8 @@
 """What was read from a PostgreSQL server, as plain values: the input of every decision."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Self
 
 PUBLIC = "PUBLIC"
 """How the pseudo-role that means everybody is written here (a role of that name cannot exist)."""
@@ -48,13 +49,16 @@ class Role:
     bypassrls: bool = False
     connection_limit: int = -1
     comment: str | None = None
+    valid_until: str | None = None
+    """When its password ends, None for never."""
 
 
 @dataclass(frozen=True, slots=True)
 class Database:
     """A row of pg_database. `changes` is (stats_reset, tuples changed): it moves when the inside may have.
 
-    `valid` False: a DROP DATABASE was interrupted, and nothing but another one is possible any more.
+    `valid` False: a DROP DATABASE was interrupted, and nothing but another one is possible any more. `owner_reached`:
+    the admin has the owner's privileges; `enterable`: it may connect.
     """
 
     name: str
@@ -65,6 +69,8 @@ class Database:
     comment: str | None = None
     changes: tuple[str, int] = ("", 0)
     valid: bool = True
+    owner_reached: bool = True
+    enterable: bool = True
 
 
 Settings = Mapping[str, str]
@@ -75,7 +81,8 @@ Settings = Mapping[str, str]
 class ServerScan:
     """One look at the shared catalogues of a server, whole or narrowed to the names of one database.
 
-    `settings` is keyed by (database, role); the role is "" for settings of the database itself.
+    `settings` is keyed by (database, role); the role is "" for settings of the database itself, the database is ""
+    for those that a role has in every database (ALTER ROLE ... SET).
     """
 
     version: int
@@ -122,3 +129,56 @@ class InsideScan:
     default_privileges: Mapping[str, frozenset[Privilege]]
     extensions: Mapping[str, Extension]
     available: Mapping[str, AvailableExtension] = field(default_factory=dict)
+
+    def with_available(self, available: Mapping[str, AvailableExtension]) -> Self:
+        return replace(self, available=available)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class ObjectName:
+    """One object in a schema. `kind` is TABLE (all that GRANT takes for one, views, too), SEQUENCE, ROUTINE or TYPE.
+
+    `arguments` are the types of a routine's arguments, each as (schema, name), with which its name is unique.
+    """
+
+    kind: str
+    schema: str
+    name: str
+    arguments: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectGroup:
+    """Objects of one kind in one schema that have the same owner and the same privileges: most databases have few.
+
+    `privileges` leave out the owner's own; None: nobody has granted or revoked anything (the ACL is NULL). `sample` is
+    the OID of one of them. `reached`: the admin has the owner's privileges. `linked`: sequences of columns, which
+    follow their table's owner. `names` are filled in only for groups in which something has to be done.
+    """
+
+    kind: str
+    schema: str
+    owner: str
+    privileges: frozenset[Privilege] | None
+    count: int
+    sample: int
+    reached: bool = True
+    linked: bool = False
+    names: tuple[ObjectName, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnPrivileges:
+    """Privileges on a single column of `table`, the owner's own left out."""
+
+    table: ObjectName
+    column: str
+    privileges: frozenset[Privilege]
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectScan:
+    """The objects in a tenant's schemas, without those that extensions made."""
+
+    groups: tuple[ObjectGroup, ...] = ()
+    columns: tuple[ColumnPrivileges, ...] = ()

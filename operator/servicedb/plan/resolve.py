@@ -5,10 +5,11 @@ from collections.abc import Mapping
 from servicedb.api.common import RECREATE
 from servicedb.api.database_server import DatabaseServer
 from servicedb.api.namespaces import NamespaceSelector
-from servicedb.api.roles import APP, MIGRATOR, AppRole, ExtraRole
+from servicedb.api.roles import APP, MIGRATOR, AppRole, ExtraRole, ReadOnlyRole
 from servicedb.api.service_database import ServiceDatabase
 from servicedb.errors import Terminal
 from servicedb.naming import RoleNames, database_name_fault, default_database_name, login_name_fault
+from servicedb.plan.identifiers import parsed_table
 from servicedb.plan.marker import Marker
 from servicedb.plan.parameters import checked_parameters
 from servicedb.plan.wanted import Access, Login, Wanted, WantedExtension, works_as
@@ -57,12 +58,11 @@ def _selects(selector: NamespaceSelector, labels: Mapping[str, str]) -> bool:
 
 def resolve(sdb: ServiceDatabase, server: DatabaseServer, marker: Marker) -> Wanted:
     """What `sdb` asks for on `server`. Raises Terminal, with a sentence, where it can't be had."""
-    _refuse_what_is_not_there_yet(sdb)
     database = database_name(sdb, server)
     names = RoleNames(database)
     logins = _logins(sdb, server, names)
-    halves = tuple(half for login in logins for half in login.halves if "__" in half)
-    fault = database_name_fault(database, halves)
+    made = {name for login in logins for name in (*login.halves, login.works_as) if "__" in name}
+    fault = database_name_fault(database, tuple(sorted(made)))
     if fault is not None:
         raise Terminal("InvalidName", fault, condition="DatabaseReady")
     return Wanted(
@@ -92,23 +92,6 @@ def is_adoptable(database: str, sdb: ServiceDatabase, server: DatabaseServer) ->
     return any((entry.database_name, entry.namespace, entry.name) == wanted for entry in server.spec.adoptable)
 
 
-def _refuse_what_is_not_there_yet(sdb: ServiceDatabase) -> None:
-    spec = sdb.spec
-    missing = {
-        "spec.mode Plan": spec.mode == "Plan",
-        "spec.driftPolicy Report": spec.drift_policy == "Report",
-        "overrides of a role": any(role.overrides for _, role in spec.roles.named() if hasattr(role, "overrides")),
-    }
-    asked = [name for name, wanted in missing.items() if wanted]
-    if asked:
-        raise Terminal(
-            "NotSupportedYet",
-            f"this version of servicedb does not yet support {' and '.join(asked)}; take it out, "
-            "or install a version that does",
-            condition="DatabaseReady",
-        )
-
-
 def _search_path(schemas: tuple[str, ...]) -> tuple[str, ...]:
     for schema in schemas:
         if not schema.isascii() or not schema.replace("_", "a").isalnum() or schema.startswith("pg_"):
@@ -134,6 +117,7 @@ def _logins(sdb: ServiceDatabase, server: DatabaseServer, names: RoleNames) -> t
     logins = []
     for role, spec in sdb.spec.roles.named():
         access = _access(role, spec)
+        overrides = _overrides(role, spec, access)
         if spec.login_name is not None:
             _check_login_name(spec.login_name, claimable, sdb, server)
         logins.append(
@@ -141,12 +125,13 @@ def _logins(sdb: ServiceDatabase, server: DatabaseServer, names: RoleNames) -> t
                 role=role,
                 halves=(spec.login_name,) if spec.login_name is not None else names.pair(role),
                 access=access,
-                works_as=works_as(names, access),
+                works_as=works_as(names, access) if overrides is None else names.own_group(role),
                 secret_name=spec.secret_name,
                 connection_limit=limits[role],
                 parameters=checked_parameters(
                     spec.parameters, where=f"parameters of spec.roles {role}", condition="RolesReady"
                 ),
+                overrides=overrides,
             )
         )
     return tuple(logins)
@@ -158,6 +143,31 @@ def _access(role: str, spec: object) -> Access:
     if isinstance(spec, AppRole | ExtraRole):
         return Access(spec.access)
     return Access.READ_ONLY
+
+
+def _overrides(role: str, spec: object, access: Access) -> dict[tuple[str, str], frozenset[str]] | None:
+    """Schema and name of a table -> all that the role may do with it; None where there are no overrides."""
+    if not isinstance(spec, AppRole | ReadOnlyRole | ExtraRole) or not spec.overrides:
+        return None
+    where = f"overrides of spec.roles {role}"
+    if access is Access.OWNER:
+        raise Terminal(
+            "InvalidOverride",
+            f"{where}: a role with access Owner owns every table, so nothing can be taken from it; leave them out, or "
+            "choose another access",
+            condition="RolesReady",
+        )
+    tables: dict[tuple[str, str], frozenset[str]] = {}
+    for override in spec.overrides:
+        table = parsed_table(override.table, where=where)
+        if table in tables:
+            raise Terminal(
+                "InvalidOverride",
+                f'{where} name the table "{ascii(override.table)[1:-1]}" twice; leave one of them out',
+                condition="RolesReady",
+            )
+        tables[table] = frozenset(override.privileges)
+    return tables
 
 
 def _check_login_name(login: str, claimable: set[str], sdb: ServiceDatabase, server: DatabaseServer) -> None:

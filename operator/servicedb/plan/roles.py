@@ -18,7 +18,7 @@ from servicedb.plan.steps import (
     RoleStep,
     SetPassword,
 )
-from servicedb.plan.wanted import Access, Login, Wanted
+from servicedb.plan.wanted import Access, Group, Login, Wanted
 
 _NEVER = {
     "superuser": "NOSUPERUSER",
@@ -40,8 +40,9 @@ def role_steps(
 ) -> Iterator[RoleStep]:
     """Yield what creates or repairs the owner, the groups and the logins. `states` goes by the login's role."""
     yield from _role(Role(wanted.names.owner, login=False), marker.comment(), roles)
-    for group, role in zip(wanted.groups, ("rw", "ro"), strict=True):
-        yield from _role(Role(group, login=False), RoleNote(wanted.names.owner, role).comment(), roles)
+    for group in wanted.all_groups:
+        note = group_note(wanted, group, roles, anew=marker.oid is None)
+        yield from _role(Role(group.name, login=False), note.comment(), roles)
     for login in wanted.logins:
         state = states.get(login.role, LoginState(None, None))
         for half, of_half in wanted.halves(login):
@@ -63,6 +64,19 @@ def earlier_access(wanted: Wanted, states: Mapping[str, LoginState], roles: Mapp
                 continue
             found[half] = Access(note.access)
     return found
+
+
+def group_note(wanted: Wanted, group: Group, roles: Mapping[str, Role], *, anew: bool = False) -> RoleNote:
+    """What the comment of `group` should say. One made before its database needs no first grants: nothing is there.
+
+    Where the comment was lost, they were given: a migration's own REVOKEs weigh more than a grant too few.
+    """
+    note = RoleNote(wanted.names.owner, group.note)
+    seen = roles.get(group.name)
+    if seen is None:
+        return replace(note, granted=anew)
+    noted = RoleNote.read(seen.comment)
+    return replace(note, granted=noted is None or noted.granted)
 
 
 def _login(
@@ -144,6 +158,8 @@ def _options(role: Role, seen: Role) -> Iterator[str]:
         yield "INHERIT" if role.inherit else "NOINHERIT"
     if seen.connection_limit != role.connection_limit:
         yield f"CONNECTION LIMIT {role.connection_limit}"
+    if seen.valid_until is not None:
+        yield "VALID UNTIL infinity"
     for attribute, option in _NEVER.items():
         if getattr(seen, attribute):
             yield option

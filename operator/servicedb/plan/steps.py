@@ -3,7 +3,7 @@ a kill between any two loses nothing: the next round sees what is there and plan
 
 from dataclasses import dataclass
 
-from servicedb.plan.observed import Membership, Privilege
+from servicedb.plan.observed import Membership, ObjectName, Privilege
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,9 +24,11 @@ class SecretStep(Step):
 @dataclass(frozen=True, slots=True)
 class PrepareSecret(SecretStep):
     """Write a new password as `pending-password`, before any role has it; or the one that the Secret `taken_from`
-    holds already, where a login that has no other half moves from Secret to Secret."""
+    holds already, where a login that has no other half moves from Secret to Secret. `repairs`: the present one does
+    not work any more."""
 
     taken_from: str | None = None
+    repairs: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +127,14 @@ class DropRole(RoleStep):
 
 
 @dataclass(frozen=True, slots=True)
+class ResetRoleSetting(RoleStep):
+    """Undo ALTER ROLE ... SET, which holds in every database."""
+
+    name: str
+    parameter: str
+
+
+@dataclass(frozen=True, slots=True)
 class CreateDatabase(Step):
     """Born closed, from template0. A statement of its own: CREATE DATABASE stands in no transaction."""
 
@@ -139,6 +149,15 @@ class DatabaseStep(Step):
     """A change to a database as a whole: all of them in one round commit together."""
 
     database: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeDatabaseOwner(DatabaseStep):
+    """`take_up`: the admin has to become a member of the present owner for it, within the transaction alone."""
+
+    owner: str
+    present_owner: str
+    take_up: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,6 +278,59 @@ class DropOwned(Step):
     role: str
     database: str
 
+
+@dataclass(frozen=True, slots=True)
+class ObjectStep(InsideStep):
+    """A change to objects of one kind in one schema."""
+
+    objects: tuple[ObjectName, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeObjectOwner(ObjectStep):
+    """`take_up`: the admin has to become a member of the present owner for it, within the transaction alone."""
+
+    owner: str
+    present_owner: str
+    take_up: bool
+
+
+@dataclass(frozen=True, slots=True)
+class GrantOnObjects(ObjectStep):
+    grantee: str
+    privileges: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RevokeOnObjects(ObjectStep):
+    """With `columns`, what `grantee` holds on these alone; with `only_grant_option`, it keeps the privileges."""
+
+    grantee: str
+    privileges: tuple[str, ...]
+    columns: tuple[str, ...] = ()
+    only_grant_option: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class NoteGranted(InsideStep):
+    """Note on a group that it has had its first grants: from then on a REVOKE is somebody's decision."""
+
+    name: str
+    comment: str
+
+
+NEEDED: tuple[type[Step], ...] = (
+    CreateRole,
+    SetPassword,
+    Grant,
+    CreateDatabase,
+    OpenDatabase,
+    CreateSchema,
+    CreateExtension,
+    UpdateExtension,
+)
+"""Kinds of step that the spec can't do without. Any other that the server refuses leaves a difference behind, which is
+listed, and the rest goes on."""
 
 CREATION: tuple[type[Step], ...] = (
     PrepareSecret,

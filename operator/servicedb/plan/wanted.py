@@ -20,6 +20,20 @@ def works_as(names: RoleNames, access: Access) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class Group:
+    """A role that holds grants for the logins that work as it. `note` is what its comment calls it.
+
+    `overrides` (schema and name of a table -> all privileges on it) are None for a group that gets its access on
+    every table from birth; else it has no default privileges on tables, and holds on each exactly what is meant.
+    """
+
+    name: str
+    note: str
+    access: Access
+    overrides: Mapping[tuple[str, str], frozenset[str]] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Login:
     """One entry of spec.roles: the login roles that share its duties, and the Secret that says which is in use.
 
@@ -34,6 +48,7 @@ class Login:
     secret_name: str
     connection_limit: int = -1
     parameters: Mapping[str, str] = field(default_factory=dict)
+    overrides: Mapping[tuple[str, str], frozenset[str]] | None = None
 
     @property
     def inherits(self) -> bool:
@@ -81,12 +96,27 @@ class Wanted:
         for login in logins or self.logins:
             for half in login.halves:
                 access = self.earlier.get(half, login.access)
-                now = access is login.access
-                yield half, login if now else replace(login, access=access, works_as=works_as(self.names, access))
+                own = login.overrides is not None or access is login.access
+                role = login.works_as if own else works_as(self.names, access)
+                yield half, replace(login, access=access, works_as=role)
 
     @property
-    def groups(self) -> tuple[str, str]:
-        return self.names.read_write, self.names.read_only
+    def all_groups(self) -> tuple[Group, ...]:
+        """Those that every database has, then those of single roles with overrides."""
+        own = (
+            Group(login.works_as, f"{login.role}_grp", login.access, login.overrides)
+            for login in self.logins
+            if login.overrides is not None
+        )
+        return (
+            Group(self.names.read_write, "rw", Access.READ_WRITE),
+            Group(self.names.read_only, "ro", Access.READ_ONLY),
+            *own,
+        )
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        return tuple(group.name for group in self.all_groups)
 
     @property
     def role_names(self) -> tuple[str, ...]:

@@ -3,82 +3,164 @@
 The statements of a group go out together, in one message: half of the time of a group was spent on taking turns.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import psycopg
 from psycopg import AsyncConnection, sql
+from psycopg.errors import (
+    InsufficientPrivilege,
+    InvalidGrantOperation,
+    UndefinedColumn,
+    UndefinedFunction,
+    UndefinedObject,
+    UndefinedTable,
+)
 from pydantic import SecretStr
 
+from servicedb.errors import Busy
 from servicedb.plan.marker import Marker
 from servicedb.plan.observed import Membership
-from servicedb.plan.steps import DatabaseStep, InsideStep, OpenDatabase, RoleStep, SetPassword, Step
-from servicedb.postgres.connections import transaction
+from servicedb.plan.steps import (
+    NEEDED,
+    ChangeDatabaseOwner,
+    ChangeObjectOwner,
+    DatabaseStep,
+    InsideStep,
+    ObjectStep,
+    OpenDatabase,
+    RoleStep,
+    SetPassword,
+    Step,
+)
+from servicedb.postgres.connections import WithoutEffect, transaction, words_of
 from servicedb.postgres.execute import grant, revoke, set_verifier, statements
 
 OnStep = Callable[[Step], None]
 """Told of each step just before it is carried out: for the log, the metrics, and whoever else wants to watch."""
 
 
+_REFUSALS = (WithoutEffect, InsufficientPrivilege, InvalidGrantOperation)
+_GONE = (UndefinedTable, UndefinedFunction, UndefinedObject, UndefinedColumn)
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A step that the server would not carry out for this administrator, and its words."""
+
+    step: Step
+    words: str
+
+
 @dataclass(frozen=True, slots=True)
 class Executor:
-    """Carries out steps as the administrator `admin`. `on_step` hears of each before it is sent."""
+    """Carries out steps as the administrator `admin`. `on_step` hears of each before it is sent.
+
+    With `lenient`, what a working database can do without (plan.steps.NEEDED names the rest) may be refused: all
+    others of its group are carried out, still in one transaction, and what was refused is returned.
+    """
 
     admin: str
     superuser: bool
     on_step: OnStep
+    lenient: bool = False
 
     async def roles(
         self, connection: AsyncConnection[Any], steps: Sequence[RoleStep], passwords: Mapping[str, SecretStr]
-    ) -> None:
+    ) -> list[Refused]:
         """One transaction. `passwords` goes by the half that SetPassword names."""
-        parts: list[sql.Composed] = []
+        parts: list[_Part] = []
         for step in steps:
             self.on_step(step)
             if isinstance(step, SetPassword):
-                parts.append(set_verifier(step.half, _verifier(connection, step.half, passwords)))
+                parts.append((step, [set_verifier(step.half, _verifier(connection, step.half, passwords))]))
             else:
-                parts += _statements(connection, step)
-        async with transaction(connection):
-            await _send(connection, parts)
+                parts.append((step, _statements(connection, step)))
+        return await self._together(connection, parts, acting_for=())
 
     async def alone(self, connection: AsyncConnection[Any], step: Step) -> None:
         """A step that can stand in no transaction."""
         self.on_step(step)
         await _send(connection, _statements(connection, step))
 
-    async def database(self, connection: AsyncConnection[Any], steps: Sequence[DatabaseStep], owner: str) -> None:
+    async def database(
+        self, connection: AsyncConnection[Any], steps: Sequence[DatabaseStep], owner: str
+    ) -> list[Refused]:
         """One transaction; the marker that opens a database gets its OID here, where it is known."""
-        parts: list[sql.Composed] = []
+        parts: list[_Part] = []
         for step in steps:
             self.on_step(step)
             opened = await _with_oid(connection, step) if isinstance(step, OpenDatabase) else step
-            parts += _statements(connection, opened)
-        async with transaction(connection):
-            await _send(connection, self._acting_for(connection, owner, parts))
+            parts.append((step, _statements(connection, opened)))
+        return await self._together(connection, parts, acting_for=(owner,))
 
-    async def inside(self, connection: AsyncConnection[Any], steps: Sequence[InsideStep], owner: str) -> None:
+    async def inside(self, connection: AsyncConnection[Any], steps: Sequence[InsideStep], owner: str) -> list[Refused]:
         """One transaction, on a connection inside the database."""
-        parts: list[sql.Composed] = []
+        parts: list[_Part] = []
         for step in steps:
             self.on_step(step)
-            parts += _statements(connection, step)
-        async with transaction(connection):
-            await _send(connection, self._acting_for(connection, owner, parts))
+            parts.append((step, _statements(connection, step)))
+        try:
+            return await self._together(connection, parts, acting_for=(owner,))
+        except _GONE as error:
+            if any(isinstance(step, ObjectStep) for step in steps):
+                raise Busy("ObjectChanged", f"an object was changed or dropped meanwhile: {words_of(error)}") from None
+            raise
+
+    async def _together(
+        self, connection: AsyncConnection[Any], parts: Sequence["_Part"], *, acting_for: Collection[str]
+    ) -> list[Refused]:
+        """All in one message; only where the server refuses one of them, one by one, each with its own savepoint."""
+        try:
+            async with transaction(connection):
+                await _send(connection, self._acting_for(connection, acting_for, parts))
+        except _REFUSALS:
+            if not self.lenient or any(isinstance(step, OpenDatabase) for step, _ in parts):
+                raise
+        else:
+            return []
+        refused = []
+        async with connection.transaction():
+            for part in parts:
+                try:
+                    async with transaction(connection):
+                        await _send(connection, self._acting_for(connection, acting_for, [part]))
+                except _REFUSALS as error:
+                    if isinstance(part[0], NEEDED):
+                        raise
+                    words = words_of(error) if isinstance(error, psycopg.Error) else str(error)
+                    refused.append(Refused(part[0], words))
+        return refused
 
     def _acting_for(
-        self, connection: AsyncConnection[Any], owner: str, parts: Sequence[sql.Composed]
+        self, connection: AsyncConnection[Any], owners: Collection[str], parts: Sequence["_Part"]
     ) -> Iterator[sql.Composed]:
-        """Within the transaction alone, the administrator is a member of `owner`: it keeps nothing at rest.
+        """Within the transaction alone, the administrator is a member of `owners` and of those whose objects are handed
+        over: it keeps nothing at rest.
 
         A superuser needs no membership, and on PostgreSQL 16+ would be left with the one that it takes away here.
         """
-        membership = Membership(owner, self.admin, inherit=True, set_role=True)
-        if not self.superuser:
+        handing_over = [
+            step.present_owner
+            for step, _ in parts
+            if isinstance(step, ChangeDatabaseOwner | ChangeObjectOwner) and step.take_up
+        ]
+        memberships = [
+            Membership(owner, self.admin, inherit=True, set_role=True)
+            for owner in dict.fromkeys((*owners, *handing_over))
+            if not self.superuser
+        ]
+        for membership in memberships:
             yield grant(membership, server_version=connection.info.server_version)
-        yield from parts
-        if not self.superuser:
+        for _, statements_of_step in parts:
+            yield from statements_of_step
+        for membership in reversed(memberships):
             yield revoke(membership)
+
+
+_Part = tuple[Step, list[sql.Composed]]
+"""A step with its statements."""
 
 
 async def try_settings(connection: AsyncConnection[Any], settings: Iterable[tuple[str, str]]) -> None:

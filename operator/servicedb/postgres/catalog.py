@@ -43,6 +43,7 @@ SELECT current_user AS admin,
             'name', rolname, 'login', rolcanlogin, 'inherit', rolinherit, 'superuser', rolsuper,
             'createdb', rolcreatedb, 'createrole', rolcreaterole, 'replication', rolreplication,
             'bypassrls', rolbypassrls, 'connection_limit', rolconnlimit,
+            'valid_until', nullif(rolvaliduntil, 'infinity')::text,
             'comment', shobj_description(oid, 'pg_authid'))) FROM chosen) AS roles,
        (SELECT json_agg(json_build_object(
             'name', b.datname, 'oid', b.oid::bigint, 'owner', pg_get_userbyid(b.datdba),
@@ -52,6 +53,8 @@ SELECT current_user AS admin,
                     CASE a.grantee WHEN 0 THEN NULL ELSE pg_get_userbyid(a.grantee) END,
                     a.privilege_type, a.is_grantable))
                 FROM aclexplode(coalesce(b.datacl, acldefault('d', b.datdba))) a WHERE a.grantee <> b.datdba),
+            'owner_reached', pg_has_role(current_user, b.datdba, 'USAGE'),
+            'enterable', b.datallowconn AND has_database_privilege(current_user, b.oid, 'CONNECT'),
             'reset', s.stats_reset, 'changed', s.tup_inserted + s.tup_updated + s.tup_deleted))
         FROM bases b LEFT JOIN pg_stat_database s ON s.datid = b.oid) AS databases,
        (SELECT json_agg(json_build_array(grp, member, inherit, set_role, grantable)) FROM (
@@ -61,9 +64,10 @@ SELECT current_user AS admin,
             WHERE u.rolname <> current_user AND (%(database)s::text IS NULL OR m.roleid IN (SELECT oid FROM named)
                                                  OR m.member IN (SELECT oid FROM named))
             GROUP BY 1, 2) AS grouped) AS memberships,
-       (SELECT json_agg(json_build_array(b.datname, coalesce(c.rolname, ''), s.setconfig))
-        FROM pg_db_role_setting s JOIN bases b ON b.oid = s.setdatabase LEFT JOIN pg_roles c ON c.oid = s.setrole
-        WHERE s.setrole = 0 OR c.oid IS NOT NULL) AS settings
+       (SELECT json_agg(json_build_array(coalesce(b.datname, ''), coalesce(c.rolname, ''), s.setconfig))
+        FROM pg_db_role_setting s LEFT JOIN bases b ON b.oid = s.setdatabase LEFT JOIN pg_roles c ON c.oid = s.setrole
+        WHERE b.oid IS NOT NULL AND (s.setrole = 0 OR c.oid IS NOT NULL)
+           OR s.setdatabase = 0 AND s.setrole IN (SELECT oid FROM chosen)) AS settings
 """
 
 _INSIDE: LiteralString = """
@@ -178,6 +182,8 @@ def _database(base: Mapping[str, Any]) -> Database:
         comment=base["comment"],
         changes=(base["reset"] or "", base["changed"] or 0),
         valid=base["valid"],
+        owner_reached=base["owner_reached"],
+        enterable=base["enterable"],
     )
 
 

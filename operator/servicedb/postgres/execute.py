@@ -5,6 +5,7 @@ from psycopg import sql
 from servicedb.plan.observed import PUBLIC, Membership
 from servicedb.plan.steps import (
     AlterRole,
+    ChangeDatabaseOwner,
     ChangeSchemaOwner,
     ChangeSetting,
     CloseDatabase,
@@ -22,9 +23,12 @@ from servicedb.plan.steps import (
     GrantByDefault,
     GrantOnDatabase,
     GrantOnSchema,
+    NoteGranted,
     NoteOnLogin,
+    ObjectStep,
     OpenDatabase,
     OpenLogin,
+    ResetRoleSetting,
     Revoke,
     RevokeByDefault,
     RevokeOnDatabase,
@@ -32,6 +36,7 @@ from servicedb.plan.steps import (
     Step,
     UpdateExtension,
 )
+from servicedb.postgres.objects import object_statements
 
 _NEW_ROLE = sql.SQL("NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS")
 _ROLE_OPTIONS = frozenset(
@@ -57,7 +62,7 @@ def statements(step: Step, *, server_version: int) -> list[sql.Composed]:
         case OpenLogin() | CloseLogin():
             login = sql.SQL("LOGIN" if isinstance(step, OpenLogin) else "NOLOGIN")
             return [sql.SQL("ALTER ROLE {} {}").format(sql.Identifier(step.name), login)]
-        case CommentOnRole() | NoteOnLogin():
+        case CommentOnRole() | NoteOnLogin() | NoteGranted():
             return [comment_on_role(step.name, step.comment)]
         case DropRole():
             return [sql.SQL("DROP ROLE {}").format(sql.Identifier(step.name))]
@@ -65,8 +70,13 @@ def statements(step: Step, *, server_version: int) -> list[sql.Composed]:
             return [grant(step.membership, server_version=server_version)]
         case Revoke():
             return [revoke(step.membership) + sql.SQL(" CASCADE")]
+        case ResetRoleSetting():
+            return [sql.SQL("ALTER ROLE {} RESET {}").format(sql.Identifier(step.name), sql.Identifier(step.parameter))]
         case CreateDatabase():
             return [_create_database(step)]
+        case ChangeDatabaseOwner():
+            text = sql.SQL("ALTER DATABASE {} OWNER TO {}")
+            return [text.format(sql.Identifier(step.database), sql.Identifier(step.owner))]
         case GrantOnDatabase(privilege=p) | RevokeOnDatabase(privilege=p):
             on = sql.SQL("DATABASE {}").format(sql.Identifier(step.database))
             return [_privilege(isinstance(step, GrantOnDatabase), p.privilege, on, p.grantee)]
@@ -89,6 +99,8 @@ def statements(step: Step, *, server_version: int) -> list[sql.Composed]:
         case ChangeSchemaOwner():
             text = sql.SQL("ALTER SCHEMA {} OWNER TO {}")
             return [text.format(sql.Identifier(step.name), sql.Identifier(step.owner))]
+        case ObjectStep():
+            return object_statements(step)
         case CreateExtension():
             return [_create_extension(step)]
         case UpdateExtension():
@@ -140,6 +152,8 @@ def _create_role(step: CreateRole) -> sql.Composed:
 def _role_option(option: str) -> sql.Composable:
     if option in _ROLE_OPTIONS:
         return sql.SQL(option)
+    if option == "VALID UNTIL infinity":
+        return sql.SQL("VALID UNTIL 'infinity'")
     words, _, number = option.rpartition(" ")
     if words != "CONNECTION LIMIT":
         raise ValueError(option)

@@ -2,10 +2,10 @@
 
 from servicedb.errors import Problem
 from servicedb.plan.claim import claim
-from servicedb.plan.database import current_marker
 from servicedb.plan.leaving import next_retirement
 from servicedb.plan.observed import ServerScan
-from servicedb.plan.steps import CloseLogin, CommentOnRole, RoleStep
+from servicedb.plan.steps import RoleStep
+from servicedb.plan.upkeep import upkeep_at_rest
 from servicedb.postgres.apply import Executor
 from servicedb.reconcile.work import Work, observe, role_changes
 
@@ -39,11 +39,6 @@ def _may_be_due(work: Work, seen: ServerScan) -> bool:
 
 def _steps(work: Work, seen: ServerScan) -> list[RoleStep]:
     """None where nothing of the database is there yet."""
-    marker = claim(work.wanted, seen, server=work.server.name)
-    if marker is None:
+    if claim(work.wanted, seen, server=work.server.name) is None:
         return []
-    steps: list[RoleStep] = [step for step in role_changes(work, seen) if isinstance(step, CloseLogin)]
-    current = current_marker(work.wanted, seen)
-    if marker != current:
-        steps.append(CommentOnRole("its marker is to be current", work.wanted.names.owner, current.comment()))
-    return steps
+    return list(upkeep_at_rest(role_changes(work, seen), work.wanted))

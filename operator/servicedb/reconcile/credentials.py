@@ -126,9 +126,11 @@ class Credentials:
                 found[state.pending] = seen.pending_password
         return found
 
-    def as_it_stands(self, roles: Mapping[str, Role]) -> Wanted:
-        """What is wanted for the time being: a half that is on its way out keeps the access that it had."""
-        return replace(self.wanted, earlier=earlier_access(self.wanted, self.states(), roles))
+    def as_it_stands(self, roles: Mapping[str, Role], states: Mapping[str, LoginState] | None = None) -> Wanted:
+        """What is wanted for the time being: a half that is on its way out keeps the access that it had. `states` by
+        the login's role; left out, those of the Secrets."""
+        earlier = earlier_access(self.wanted, self.states() if states is None else states, roles)
+        return replace(self.wanted, earlier=earlier)
 
     def unproved(self, roles: Mapping[str, Role]) -> bool:
         """Whether some login has not been proved with what its Secret says now."""

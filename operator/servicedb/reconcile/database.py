@@ -11,25 +11,19 @@ from servicedb.kube import events
 from servicedb.kube.resources import DATABASE_SERVERS, Key
 from servicedb.plan.conditions import Finding, of_problem
 from servicedb.plan.leaving import next_retirement
+from servicedb.plan.lines import Listed, drift_line
 from servicedb.plan.marker import Marker
 from servicedb.plan.observed import ServerScan
 from servicedb.plan.resolve import app_secret, namespace_allowed, resolve
-from servicedb.plan.steps import (
-    CreateDatabase,
-    DatabaseStep,
-    DropRole,
-    InsideStep,
-    LoginStep,
-    RoleStep,
-    SetPassword,
-    Step,
-)
+from servicedb.plan.steps import CreateDatabase
 from servicedb.plan.wanted import Wanted
 from servicedb.reconcile.begun import see_to_what_has_begun
 from servicedb.reconcile.credentials import Credentials
+from servicedb.reconcile.drift import list_drift
+from servicedb.reconcile.preview import preview
 from servicedb.reconcile.queue import TryAgain
 from servicedb.reconcile.report import begin, report
-from servicedb.reconcile.work import Work, carry_out, is_in_sync, recent_scan
+from servicedb.reconcile.work import Outcome, Work, carry_out, is_in_sync, recent_scan
 from servicedb.reconcile.world import Server, World
 
 _LOOK_SECONDS = 5.0
@@ -61,6 +55,9 @@ async def reconcile(key: Key, world: World) -> float | None:
             if problem.ready == "Unknown" and server is not None and server.problem is None:
                 world.enqueue_after(server.key, _LOOK_SECONDS)
             raise problem from raised
+        if sdb.spec.mode == "Plan" and sdb.status.applied_generation is not None:
+            await report(world, key, sdb, of_problem(problem)[-1:], _handled(sdb))  # Ready keeps its last truth
+            return None
         unknown = Finding("InSync", "Unknown", problem.reason, "not looked at: see Ready")
         await report(world, key, sdb, [*of_problem(problem), unknown], _handled(sdb))
         return None
@@ -83,15 +80,27 @@ async def _bring(key: Key, sdb: ServiceDatabase, world: World) -> float | None:
     if sdb.spec.suspend:
         await report(world, key, sdb, [Finding("Reconciling", "False", "Suspended", "spec.suspend is true")])
         return await _while_suspended(key, sdb, wanted, server, world)
-    _check_limits(wanted, server)
+    check_limits(wanted, server)
+    if sdb.spec.mode == "Apply":
+        server.markers.setdefault(wanted.database, marker)  # two at once must not both take the last place
     credentials = await Credentials.read(key, sdb, wanted, server, world)
     work = Work(key, sdb, wanted, server, server.admin, world, credentials)
+    if sdb.spec.mode == "Plan":
+        seconds = await see_to_what_has_begun(work)
+        await _report_plan(work)
+        return seconds
     seen = recent_scan(work)
-    done: list[Step] = []
-    if seen is None or not await is_in_sync(work, seen):
-        seen, done = await carry_out(work)
-    await _report_ready(work, seen, done)
-    due = [time for time in (next_retirement(wanted, seen.roles), credentials.next_rotation(seen.roles)) if time]
+    if seen is not None and await is_in_sync(work, seen):
+        outcome = Outcome(seen, awaited=world.insides[key].awaited)
+    elif sdb.spec.drift_policy == "Report" and work.was_applied:
+        outcome = await list_drift(work)
+    else:
+        outcome = await carry_out(work)
+    await _report_ready(work, outcome)
+    if outcome.problem is not None and isinstance(outcome.problem, Retryable):
+        raise outcome.problem
+    roles = outcome.seen.roles
+    due = [time for time in (next_retirement(wanted, roles), credentials.next_rotation(roles)) if time]
     return max(0.0, (min(due) - world.now()).total_seconds()) if due else None
 
 
@@ -181,8 +190,8 @@ def _check_same_server(sdb: ServiceDatabase, server: Server) -> None:
         )
 
 
-def _check_limits(wanted: Wanted, server: Server) -> None:
-    """Counts this database in at once: two objects at work at the same time must not both take the last place."""
+def check_limits(wanted: Wanted, server: Server) -> None:
+    """Raise Terminal where the server has no place for another database."""
     if wanted.database in server.markers:
         return
     limits = server.resource.spec.limits
@@ -201,30 +210,28 @@ def _check_limits(wanted: Wanted, server: Server) -> None:
                 f"DatabaseServer {server.name}, or delete a ServiceDatabase",
                 condition="DatabaseReady",
             )
-    server.markers[wanted.database] = wanted.marker
 
 
-async def _report_ready(work: Work, seen: ServerScan, done: list[Step]) -> None:
+async def _report_ready(work: Work, outcome: Outcome) -> None:
     world, sdb, wanted = work.world, work.sdb, work.wanted
-    repaired = [step for step in done if isinstance(step, RoleStep | DatabaseStep | InsideStep)]
-    in_course = any(isinstance(step, LoginStep | SetPassword | DropRole) for step in repaired)
-    if work.was_in_sync and repaired and not in_course:
-        for step in repaired:
-            metrics.DRIFT.labels(work.server.name, type(step).__name__).inc()
-        kinds = ", ".join(sorted({type(step).__name__ for step in repaired}))
-        message = f'{len(repaired)} changes by hand to database "{wanted.database}" were taken back: {kinds}'
-        await events.post(world.kube, work.key, sdb.metadata.uid, warning=True, reason="DriftRepaired", message=message)
-    if any(isinstance(step, CreateDatabase) for step in done):
+    if work.was_applied and outcome.repaired:
+        await _tell_of_repair(work, outcome)
+    if any(isinstance(step, CreateDatabase) for step in outcome.done):
         world.enqueue_after(Key(DATABASE_SERVERS, "", work.server.name), _COUNT_SECONDS)
-    database = seen.databases[wanted.database]
+    database = outcome.seen.databases[wanted.database]
     found = [
         Finding("Ready", "True", "Ready"),
         Finding("DatabaseReady", "True", "Open"),
         Finding("RolesReady", "True", "AsInSpec", "; ".join(work.unfinished)),
-        Finding("CredentialsReady", "True", "LoginsProved", "; ".join(_on_rotation(work, seen))),
-        Finding("InSync", "True", "InSync"),
+        Finding("CredentialsReady", "True", "LoginsProved", "; ".join(_on_rotation(work, outcome.seen))),
+        _in_sync(outcome),
+        *_not_yet(work, outcome.seen),
+        *(of_problem(outcome.problem) if outcome.problem is not None else ()),
     ]
-    found += _not_yet(work, seen)
+    drift = Listed.of(outcome.drift)
+    if new := [line for line in drift.lines if line not in sdb.status.drift]:
+        metrics.DRIFT_LISTED.labels(work.server.name).inc(len(new))
+        await _tell(work, "Drifted", f'database "{wanted.database}" differs from its spec: {"; ".join(new)}')
     work.server.markers[wanted.database] = wanted.marker.with_oid(database.oid)
     await report(
         world,
@@ -232,11 +239,15 @@ async def _report_ready(work: Work, seen: ServerScan, done: list[Step]) -> None:
         sdb,
         found,
         {
+            "appliedGeneration": sdb.metadata.generation,
             "databaseName": wanted.database,
             "databaseOid": str(database.oid),
-            "systemIdentifier": seen.system_identifier,
+            "systemIdentifier": outcome.seen.system_identifier,
             "roles": work.credentials.status(),
             "binding": {"name": app_secret(sdb)},
+            "drift": list(drift.lines),
+            "plan": [],
+            "truncated": drift.truncated or None,
             **_handled(sdb, rotate_at=work.credentials.handled()),
         },
     )
@@ -269,6 +280,47 @@ def _not_yet(work: Work, seen: ServerScan) -> list[Finding]:
         Finding("RolesReady", "False", "OverlapNotOver", message),
         Finding("Reconciling", "True", "OverlapNotOver", message),
     ]
+
+
+async def _tell_of_repair(work: Work, outcome: Outcome) -> None:
+    for step in outcome.repaired:
+        metrics.DRIFT.labels(work.server.name, type(step).__name__).inc()
+    lines = Listed.of(drift_line(step) for step in outcome.repaired).lines
+    message = (
+        f'{len(outcome.repaired)} changes by hand to database "{work.wanted.database}" were taken back: '
+        f"{'; '.join(lines)}"
+    )
+    await _tell(work, "DriftRepaired", message)
+
+
+async def _tell(work: Work, reason: str, message: str) -> None:
+    await events.post(work.world.kube, work.key, work.sdb.metadata.uid, warning=True, reason=reason, message=message)
+
+
+def _in_sync(outcome: Outcome) -> Finding:
+    waiting = f"waiting for tables that overrides name: {', '.join(outcome.awaited)}" if outcome.awaited else ""
+    if not outcome.drift:
+        return Finding("InSync", "True", "InSync", waiting)
+    count = len(outcome.drift)
+    message = f"{count} difference{'s' * (count > 1)} from the spec, listed in status.drift; {waiting}".rstrip("; ")
+    return Finding("InSync", "False", "Drifted", message)
+
+
+async def _report_plan(work: Work) -> None:
+    """Ready keeps its last truth, and the generation that it speaks of."""
+    planned = Listed.of(line.text for line in await preview(work))
+    count = f"{len(planned.lines)}{' or more' if planned.truncated else ''}"
+    message = f"spec.mode is Plan: {count} steps would be taken, see status.plan"
+    found = [Finding("Reconciling", "False", "Planned", message)]
+    if work.sdb.status.applied_generation is None:
+        found.append(Finding("Ready", "Unknown", "Planned", "nothing has been made yet: spec.mode is Plan"))
+    await report(
+        work.world,
+        work.key,
+        work.sdb,
+        found,
+        {"plan": list(planned.lines), "truncated": planned.truncated or None, **_handled(work.sdb)},
+    )
 
 
 def _handled(sdb: ServiceDatabase, *, rotate_at: str | None = None) -> dict[str, Any]:

@@ -1,29 +1,47 @@
 """What one database needs, seen and carried out under the lock on its name."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from servicedb.api.common import RECONCILE_AT
 from servicedb.api.service_database import ServiceDatabase
-from servicedb.errors import Problem, Terminal
+from servicedb.errors import Problem
 from servicedb.kube.resources import Key
 from servicedb.plan.claim import claim
 from servicedb.plan.conditions import condition_of
-from servicedb.plan.database import current_marker, database_steps
-from servicedb.plan.inside import check_extensions, inside_steps
+from servicedb.plan.credentials import LoginState
+from servicedb.plan.database import current_marker, database_steps, role_setting_steps
+from servicedb.plan.inside import check_extensions
 from servicedb.plan.leaving import departure_steps, leaving
+from servicedb.plan.lines import drift_line
 from servicedb.plan.marker import Marker
 from servicedb.plan.memberships import membership_steps, wanted_memberships
 from servicedb.plan.observed import ServerScan
 from servicedb.plan.roles import role_steps
-from servicedb.plan.steps import ChangeSetting, CreateDatabase, CreateRole, DatabaseStep, InsideStep, RoleStep, Step
+from servicedb.plan.steps import (
+    ChangeObjectOwner,
+    ChangeSetting,
+    CreateDatabase,
+    CreateRole,
+    DatabaseStep,
+    DropRole,
+    InsideStep,
+    LoginStep,
+    ObjectStep,
+    PrepareSecret,
+    Revoke,
+    RoleStep,
+    SetPassword,
+    Step,
+)
 from servicedb.plan.wanted import Wanted
-from servicedb.postgres.apply import Executor, try_settings
-from servicedb.postgres.catalog import available_extensions, scan_database, scan_inside
+from servicedb.postgres.apply import Executor, Refused, try_settings
+from servicedb.postgres.catalog import available_extensions, scan_database
 from servicedb.postgres.session import AdminServer, Session
 from servicedb.reconcile.credentials import Credentials
 from servicedb.reconcile.departure import let_go
+from servicedb.reconcile.inside import Needed, look_inside, needed_inside
 from servicedb.reconcile.world import Looked, Server, World
 
 _DAY = 86_400.0
@@ -47,11 +65,49 @@ class Work:
 
     @property
     def was_in_sync(self) -> bool:
+        """Whether nothing differed at the last look at this very spec."""
+        seen = condition_of(self.sdb.status.conditions, "InSync")
+        return seen is not None and seen.status == "True" and seen.observed_generation == self.sdb.metadata.generation
+
+    @property
+    def was_applied(self) -> bool:
         """Whether this very spec had been carried out before: what differs now was changed by somebody else."""
-        ready = condition_of(self.sdb.status.conditions, "InSync")
-        return (
-            ready is not None and ready.status == "True" and ready.observed_generation == self.sdb.metadata.generation
-        )
+        return self.sdb.status.applied_generation == self.sdb.metadata.generation
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a round came to.
+
+    `left` are the steps that are still needed, with the reason why, if there is one but the spec's driftPolicy; `notes`
+    what is only ever listed; `awaited` tables that overrides name and that are not there yet; `problem` what keeps
+    logins from being proved.
+    """
+
+    seen: ServerScan
+    done: tuple[Step, ...] = ()
+    left: Mapping[Step, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    awaited: tuple[str, ...] = ()
+    problem: Problem | None = None
+
+    @property
+    def repaired(self) -> list[Step]:
+        """What was changed on the server to undo changes by hand: nothing where a login took its course, since much
+        else follows from that."""
+        renewed = any(isinstance(step, PrepareSecret) and not step.repairs for step in self.done)
+        if renewed or any(isinstance(step, LoginStep | DropRole) for step in self.done):
+            return []
+        kinds = RoleStep | DatabaseStep | InsideStep
+        return [step for step in self.done if isinstance(step, kinds) and step not in self.left]
+
+    @property
+    def drift(self) -> list[str]:
+        """A line for each difference that stands."""
+        return [
+            *(f"{drift_line(step)}; {why}" if why else drift_line(step) for step, why in self.left.items()),
+            *self.notes,
+        ]
 
 
 def recent_scan(work: Work) -> ServerScan | None:
@@ -87,55 +143,55 @@ async def is_in_sync(work: Work, seen: ServerScan) -> bool:
         or work.credentials.unproved(seen.roles)
         or work.credentials.outdated()
         or role_changes(work, seen)
-        or list(database_steps(work.credentials.as_it_stands(seen.roles), seen))
+        or database_changes(work, seen)
         or departure_steps(work.wanted, work.credentials.states(), seen.roles, now=work.world.now())
     )
 
 
-def role_changes(work: Work, seen: ServerScan) -> list[RoleStep]:
-    """What has to be done about the database's roles."""
-    wanted = work.credentials.as_it_stands(seen.roles)
+def role_changes(work: Work, seen: ServerScan, states: Mapping[str, LoginState] | None = None) -> list[RoleStep]:
+    """All that roles and memberships need. `states` by the login's role; left out, those of the Secrets."""
+    wanted = work.credentials.as_it_stands(seen.roles, states)
     steps: list[RoleStep] = [
         *role_steps(
             wanted,
             current_marker(wanted, seen),
-            work.credentials.states(),
+            work.credentials.states() if states is None else states,
             seen.roles,
             now=work.world.now(),
             overlap=work.sdb.spec.credentials.overlap.timedelta,
         ),
         *membership_steps(wanted_memberships(wanted), seen.memberships, leaving=leaving(wanted, seen.roles)),
+        *role_setting_steps(wanted, seen),
     ]
     return steps
 
 
-async def carry_out(work: Work) -> tuple[ServerScan, list[Step]]:
+def database_changes(work: Work, seen: ServerScan) -> list[Step]:
+    """All that the database as a whole needs."""
+    return list(database_steps(work.credentials.as_it_stands(seen.roles), seen))
+
+
+async def carry_out(work: Work) -> Outcome:
     """Carry out what is missing, under the lock on the database's name."""
     wanted, world = work.wanted, work.world
     done: list[Step] = []
+    refused: list[Refused] = []
     async with work.admin.locked(wanted.database) as connection:
         await work.credentials.read_again()
         seen = await observe(work, connection)
-        await _check_before(work, connection, seen)
-        execute = Executor(seen.admin, seen.admin_superuser, world.step)
+        await check_before(work, connection, seen)
+        execute = Executor(seen.admin, seen.admin_superuser, world.step, lenient=is_open(work, seen))
         done += await work.credentials.prepare(seen.roles)
-        done += await _change_server(work, connection, seen, execute)
-        async with work.admin.inside(wanted.database) as inside:
-            there = await scan_inside(
-                inside, owner=wanted.names.owner, extensions=[extension.name for extension in wanted.extensions]
-            )
-            steps, refusal = _until_refused(
-                inside_steps(wanted, there, admin=seen.admin, admin_superuser=seen.admin_superuser)
-            )
-            if steps:
-                await execute.inside(inside, steps, wanted.names.owner)
-                done += steps
+        if changes := await _change_server(work, connection, seen, execute, refused):
+            done += changes
+            seen = await observe(work, connection)
+        needed = await _change_inside(work, seen, execute, done, refused)
         done += await work.credentials.prove_and_activate(connection, seen.roles)
         seen = await observe(work, connection)
         if work.credentials.refused:
             done += await work.credentials.prepare(seen.roles)
         for _ in range(_TURNS):
-            following = await _change_server(work, connection, seen, execute)
+            following = await _change_server(work, connection, seen, execute, refused, done)
             if not following:
                 break
             done += [*following, *await work.credentials.prove_and_activate(connection, seen.roles)]
@@ -145,49 +201,51 @@ async def carry_out(work: Work) -> tuple[ServerScan, list[Step]]:
         if departed.steps:
             done += departed.steps
             seen = await observe(work, connection)
-        if refusal is not None:
-            raise refusal
-        _check_effect(
-            work, [*role_changes(work, seen), *database_steps(work.credentials.as_it_stands(seen.roles), seen)], done
-        )
-    world.insides[work.key] = Looked(
-        (work.sdb.metadata.generation, seen.databases[wanted.database].changes), time.monotonic()
-    )
-    return seen, done
+        if needed is not None and needed.refusal is not None:
+            raise needed.refusal
+    notes = needed.notes if needed is not None else (not_entered(work),)
+    awaited = needed.awaited if needed is not None else ()
+    note_look(work, seen, awaited)
+    again = [step for step in (*role_changes(work, seen), *database_changes(work, seen)) if step in done]
+    again += [step for step in needed.steps if step in done] if needed is not None else []
+    return Outcome(seen, tuple(done), _left(refused, again), notes, awaited)
 
 
-def _until_refused(steps: Iterator[InsideStep]) -> tuple[list[InsideStep], Terminal | None]:
-    """The steps before something that can't be had, and the word about that."""
-    taken: list[InsideStep] = []
-    try:
-        for step in steps:
-            taken.append(step)  # what came before the exception counts
-    except Terminal as refusal:
-        return taken, refusal
-    return taken, None
+def _left(refused: Sequence[Refused], again: Sequence[Step]) -> dict[Step, str]:
+    """Each step that did not do what it should, and why. One that is planned again right after it was carried out
+    would be so for ever."""
+    words = dict.fromkeys(again, "was taken back without any effect: another role granted it, most likely")
+    words |= {each.step: f"can't be taken back by the admin: {each.words}" for each in refused}
+    elsewhere = {one for step in words if isinstance(step, ChangeObjectOwner) for one in step.objects}
+    return {
+        step: why
+        for step, why in words.items()
+        if isinstance(step, ChangeObjectOwner) or not (isinstance(step, ObjectStep) and elsewhere & {*step.objects})
+    }
 
 
-def _check_effect(work: Work, planned: list[Step], done: list[Step]) -> None:
-    """Raise Terminal for a step that is planned again right after it was carried out: it would be so for ever."""
-    without = {type(step).__name__: step.reason for step in planned if step in done}
-    if without:
-        kinds = ", ".join(f"{kind} ({reason})" for kind, reason in sorted(without.items()))
-        raise Terminal(
-            "WithoutEffect",
-            f'changes to database "{work.wanted.database}" on {work.admin.endpoint} were carried out without any '
-            f"effect: {kinds}; another role granted what the admin may not take away: have a superuser look at the "
-            f'memberships and privileges of the roles whose names begin with "{work.wanted.database}__"',
-            condition="RolesReady",
-        )
+def not_entered(work: Work) -> str:
+    return f"database: {work.wanted.database} can't be entered by the admin, so its inside was not looked at"
 
 
-async def _check_before(work: Work, connection: Session, seen: ServerScan) -> None:
+def is_open(work: Work, seen: ServerScan) -> bool:
+    """Whether the database has been made whole and takes connections."""
+    database = seen.databases.get(work.wanted.database)
+    return database is not None and database.allow_connections
+
+
+def note_look(work: Work, seen: ServerScan, awaited: tuple[str, ...]) -> None:
+    """Until the database's counters or the spec move there is no need for another look inside."""
+    version = (work.sdb.metadata.generation, seen.databases[work.wanted.database].changes)
+    work.world.insides[work.key] = Looked(version, time.monotonic(), awaited)
+
+
+async def check_before(work: Work, connection: Session, seen: ServerScan) -> None:
     """Raise what PostgreSQL would refuse later, before anything is made: a database is made whole or not at all."""
     wanted = work.wanted
     settings = [step for step in database_steps(wanted, seen) if isinstance(step, ChangeSetting)]
     await try_settings(connection, [(step.parameter, step.value) for step in settings if step.value is not None])
-    database = seen.databases.get(wanted.database)
-    if wanted.extensions and (database is None or not database.allow_connections):
+    if wanted.extensions and not is_open(work, seen):
         available = await available_extensions(connection, [extension.name for extension in wanted.extensions])
         check_extensions(wanted, available, admin_superuser=seen.admin_superuser)
 
@@ -213,18 +271,55 @@ async def _scan(work: Work, connection: Session) -> ServerScan:
     return await scan_database(connection, wanted.database, roles=wanted.role_names, oids={*oids, marker.oid})
 
 
-async def _change_server(work: Work, connection: Session, seen: ServerScan, execute: Executor) -> list[Step]:
+async def _change_server(
+    work: Work,
+    connection: Session,
+    seen: ServerScan,
+    execute: Executor,
+    refused: list[Refused],
+    done: Container[Step] | None = None,
+) -> list[Step]:
+    """What is refused is appended to `refused`. With what was `done` already: what has come up since. Without, no login
+    loses the group that it works as: the next one has its grants inside only later."""
     wanted = work.wanted
-    roles = role_changes(work, seen)
+    roles = [
+        step
+        for step in role_changes(work, seen)
+        if (not _moves_on(wanted, step) if done is None else isinstance(step, SetPassword) or step not in done)
+    ]
     if wanted.database not in seen.databases or any(isinstance(step, CreateRole) for step in roles):
         work.credentials.forget_proofs()  # a login that is made anew has no password, whatever its Secret says
     if roles:
-        await execute.roles(connection, roles, work.credentials.pending_passwords())
-    steps: list[Step] = list(database_steps(work.credentials.as_it_stands(seen.roles), seen))
+        refused += await execute.roles(connection, roles, work.credentials.pending_passwords())
+    steps = [step for step in database_changes(work, seen) if step not in (done or ())]
     for step in steps:
         if isinstance(step, CreateDatabase):
             await execute.alone(connection, step)
     together = [step for step in steps if isinstance(step, DatabaseStep)]
     if together:
-        await execute.database(connection, together, wanted.names.owner)
+        refused += await execute.database(connection, together, wanted.names.owner)
     return [*roles, *steps]
+
+
+def _moves_on(wanted: Wanted, step: Step) -> bool:
+    return (
+        isinstance(step, Revoke)
+        and step.reason == "not in the spec"
+        and wanted.login_of(step.membership.member) is not None
+    )
+
+
+async def _change_inside(
+    work: Work, seen: ServerScan, execute: Executor, done: list[Step], refused: list[Refused]
+) -> Needed | None:
+    """What is still needed inside afterwards; None where the admin can't get in."""
+    wanted, server = work.wanted, work.server.name
+    if not seen.databases[wanted.database].enterable:
+        return None
+    async with work.admin.inside(wanted.database) as connection:
+        needed = needed_inside(wanted, await look_inside(connection, wanted, seen, server=server), seen)
+        if needed.steps:
+            refused += await execute.inside(connection, needed.steps, wanted.names.owner)
+            done += needed.steps
+            needed = needed_inside(wanted, await look_inside(connection, wanted, seen, server=server), seen)
+        return needed

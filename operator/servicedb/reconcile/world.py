@@ -92,10 +92,14 @@ class Noticed:
 
 @dataclass(frozen=True, slots=True)
 class Looked:
-    """What a look inside a database, or a login, was made with: while it is the same there is no need for another."""
+    """What a look inside a database, or a login, was made with: while it is the same there is no need for another.
+
+    `awaited`: tables that were not there yet.
+    """
 
     version: object
     at: float
+    awaited: tuple[str, ...] = ()
 
 
 def ignore(*_: object) -> None:

@@ -1,0 +1,153 @@
+"""Who owns the tables, sequences, routines and types in a tenant's schemas, and who else may use them.
+
+What a migration grants to the database's own roles, or takes from them, is its decision and stays. What is taken back:
+objects of other owners, privileges of PUBLIC and of roles that are not of this database, and the right to pass
+privileges on. Grants are given where nobody has decided anything yet.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Self
+
+from servicedb.plan.inside import privileges_by_access
+from servicedb.plan.marker import RoleNote
+from servicedb.plan.observed import PUBLIC, ColumnPrivileges, ObjectGroup, ObjectName, ObjectScan, Privilege, Role
+from servicedb.plan.roles import group_note
+from servicedb.plan.steps import ChangeObjectOwner, GrantOnObjects, InsideStep, NoteGranted, ObjectStep, RevokeOnObjects
+from servicedb.plan.wanted import Group, Wanted
+
+_AT_ONCE = 200
+"""Objects in one statement: few enough to be read, many enough to be quick."""
+
+_TYPES = {"TABLE": "TABLES", "SEQUENCE": "SEQUENCES", "ROUTINE": "ROUTINES"}
+"""Kind of an object -> its type, as ALTER DEFAULT PRIVILEGES calls it."""
+
+_IN_A_NULL_ACL = {"ROUTINE": frozenset({Privilege(PUBLIC, "EXECUTE")})}
+"""What others may do without any GRANT. Source: PostgreSQL documentation, "Privileges"."""
+
+_STRANGER = "held by a role that is not of this database"
+
+
+@dataclass(frozen=True, slots=True)
+class Holders:
+    """The roles of one database. `granted` are the groups that have had their first grants."""
+
+    wanted: Wanted
+    own: frozenset[str]
+    granted: frozenset[str]
+
+    @classmethod
+    def of(cls, wanted: Wanted, roles: Mapping[str, Role], *, anew: bool) -> Self:
+        """`anew`: the database is yet to be made, and `roles` may be, too."""
+        notes = {name: RoleNote.read(role.comment) for name, role in roles.items()}
+        leaving = {name for name, note in notes.items() if note is not None and note.owner == wanted.names.owner}
+        granted = {group.name for group in wanted.all_groups if group_note(wanted, group, roles, anew=anew).granted}
+        return cls(wanted, frozenset({*wanted.role_names, *leaving}), frozenset(granted))
+
+
+def object_steps(
+    wanted: Wanted, seen: ObjectScan, roles: Mapping[str, Role], *, anew: bool = False
+) -> Iterator[InsideStep]:
+    """Yield what leads from `seen` to `wanted`, and the note on groups that get their first grants by it."""
+    holders = Holders.of(wanted, roles, anew=anew)
+    for group in seen.groups:
+        for part in _parts(group):
+            yield from _group_steps(holders, part)
+    for column in seen.columns:
+        yield from _column_steps(holders, column)
+    for own_group in wanted.all_groups:
+        if own_group.name not in holders.granted:
+            note = replace(group_note(wanted, own_group, roles), granted=True)
+            yield NoteGranted("has its grants on what is there", own_group.name, note.comment())
+
+
+def to_be_named(wanted: Wanted, seen: ObjectScan, roles: Mapping[str, Role]) -> frozenset[int]:
+    """The samples of those groups in which something has to be done, so that their objects' names are needed."""
+    holders = Holders.of(wanted, roles, anew=False)
+    return frozenset(
+        group.sample
+        for group in seen.groups
+        if not group.names and next(_group_steps(holders, group), None) is not None
+    )
+
+
+def overridden(wanted: Wanted) -> list[tuple[str, str]]:
+    """Schema and name of each table that some override names."""
+    return sorted({table for group in wanted.all_groups for table in group.overrides or ()})
+
+
+def awaited(wanted: Wanted, seen: ObjectScan) -> list[str]:
+    """The tables that overrides name and that are not there yet."""
+    there = {(name.schema, name.name) for group in seen.groups if group.kind == "TABLE" for name in group.names}
+    return [f"{schema}.{name}" for schema, name in overridden(wanted) if (schema, name) not in there]
+
+
+def _parts(group: ObjectGroup) -> Iterator[ObjectGroup]:
+    """A group of many objects in pieces of a size for one statement."""
+    for start in range(0, len(group.names), _AT_ONCE):
+        yield replace(group, names=group.names[start : start + _AT_ONCE])
+
+
+def _group_steps(holders: Holders, seen: ObjectGroup) -> Iterator[ObjectStep]:
+    owner = holders.wanted.names.owner
+    elsewhere = seen.owner != owner
+    if elsewhere and not seen.linked:
+        yield ChangeObjectOwner("owned by another role", seen.names, owner, seen.owner, not seen.reached)
+    if seen.kind not in _TYPES:
+        return
+    privileges = seen.privileges if seen.privileges is not None else _IN_A_NULL_ACL.get(seen.kind, frozenset())
+    privileges = frozenset(one for one in privileges if one.grantee not in (owner, seen.owner))
+    yield from _taken_back(holders, seen.names, privileges)
+    undecided = seen.privileges is None or elsewhere
+    for group in holders.wanted.all_groups:
+        held = {one.privilege for one in privileges if one.grantee == group.name}
+        exact = seen.kind == "TABLE" and group.overrides is not None
+        goal = _goal(group, seen)
+        if exact and held - goal:
+            yield RevokeOnObjects("beyond its access or override", seen.names, group.name, _sorted(held - goal))
+        if goal - held and (exact or undecided or group.name not in holders.granted):
+            yield GrantOnObjects("missing", seen.names, group.name, _sorted(goal - held))
+
+
+def _goal(group: Group, seen: ObjectGroup) -> frozenset[str]:
+    """What `group` is to hold. Objects that an override names are seen one by one."""
+    if seen.kind == "TABLE" and len(seen.names) == 1:
+        table = (seen.schema, seen.names[0].name)
+        if table in (group.overrides or ()):
+            return (group.overrides or {})[table]
+    return frozenset(privileges_by_access(group.access, _TYPES[seen.kind]))
+
+
+def _column_steps(holders: Holders, seen: ColumnPrivileges) -> Iterator[ObjectStep]:
+    """A group with overrides holds whole tables alone: a column's privilege would go around them."""
+    exact = {group.name for group in holders.wanted.all_groups if group.overrides is not None}
+    yield from _taken_back(holders, (seen.table,), seen.privileges, columns=(seen.column,))
+    for grantee in sorted(exact):
+        held = {one.privilege for one in seen.privileges if one.grantee == grantee}
+        if held:
+            yield RevokeOnObjects(
+                "beyond its access or override", (seen.table,), grantee, _sorted(held), columns=(seen.column,)
+            )
+
+
+def _taken_back(
+    holders: Holders, objects: tuple[ObjectName, ...], seen: Iterable[Privilege], *, columns: tuple[str, ...] = ()
+) -> Iterator[ObjectStep]:
+    """The right to pass on goes first, and with it whatever was passed on."""
+    grantable, strangers = defaultdict(set), defaultdict(set)
+    for privilege in seen:
+        if privilege.grantee not in holders.own:
+            strangers[privilege.grantee].add(privilege.privilege)
+        elif privilege.grantable and privilege.grantee != holders.wanted.names.owner:
+            grantable[privilege.grantee].add(privilege.privilege)
+    for grantee, privileges in sorted(grantable.items()):
+        yield RevokeOnObjects(
+            "could be passed on", objects, grantee, _sorted(privileges), columns=columns, only_grant_option=True
+        )
+    for grantee, privileges in sorted(strangers.items()):
+        yield RevokeOnObjects(_STRANGER, objects, grantee, _sorted(privileges), columns=columns)
+
+
+def _sorted(privileges: Iterable[str]) -> tuple[str, ...]:
+    return tuple(sorted(privileges))

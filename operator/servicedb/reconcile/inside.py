@@ -1,0 +1,72 @@
+"""A look inside one database, and what has to be done there."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from servicedb import metrics
+from servicedb.errors import Terminal
+from servicedb.plan.inside import AT_BIRTH, inside_steps, misplaced_extensions
+from servicedb.plan.objects import awaited, object_steps, overridden, to_be_named
+from servicedb.plan.observed import InsideScan, ObjectScan, ServerScan
+from servicedb.plan.steps import InsideStep
+from servicedb.plan.wanted import Wanted
+from servicedb.postgres.catalog import scan_inside
+from servicedb.postgres.inside import named, scan_objects
+from servicedb.postgres.session import Session
+
+
+@dataclass(frozen=True, slots=True)
+class Inside:
+    """What was seen. `anew`: nothing was, since the database is yet to be made, or to be opened."""
+
+    scan: InsideScan
+    objects: ObjectScan
+    anew: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Needed:
+    """`refusal` is the word about something that can't be had, `notes` what is listed and never changed, `awaited` the
+    tables that overrides name and that are not there yet."""
+
+    steps: tuple[InsideStep, ...]
+    refusal: Terminal | None
+    notes: tuple[str, ...]
+    awaited: tuple[str, ...]
+
+
+UNMADE = Inside(AT_BIRTH, ObjectScan(), anew=True)
+
+
+async def look_inside(connection: Session, wanted: Wanted, seen: ServerScan, *, server: str) -> Inside:
+    """The deep scan, on a connection inside the database. `server` is for the metric alone."""
+    began = time.monotonic()
+    owner, schemas, singled_out = wanted.names.owner, ("public", *wanted.schemas), overridden(wanted)
+    scan = await scan_inside(connection, owner=owner, extensions=[extension.name for extension in wanted.extensions])
+    objects = await scan_objects(connection, owner=owner, schemas=schemas, singled_out=singled_out)
+    samples = to_be_named(wanted, objects, seen.roles)
+    objects = await named(connection, objects, samples, owner=owner, schemas=schemas, singled_out=singled_out)
+    metrics.DEEP_SCANS.labels(server).observe(time.monotonic() - began)
+    return Inside(scan, objects)
+
+
+def needed_inside(wanted: Wanted, inside: Inside, seen: ServerScan) -> Needed:
+    """Objects are seen to even where something else can't be had."""
+    steps, refusal = _until_refused(
+        inside_steps(wanted, inside.scan, admin=seen.admin, admin_superuser=seen.admin_superuser)
+    )
+    steps += object_steps(wanted, inside.objects, seen.roles, anew=inside.anew)
+    notes = tuple(misplaced_extensions(wanted, inside.scan))
+    return Needed(tuple(steps), refusal, notes, tuple(awaited(wanted, inside.objects)))
+
+
+def _until_refused(steps: Iterator[InsideStep]) -> tuple[list[InsideStep], Terminal | None]:
+    """The steps before something that can't be had, and the word about that."""
+    taken: list[InsideStep] = []
+    try:
+        for step in steps:
+            taken.append(step)  # what came before the exception counts
+    except Terminal as refusal:
+        return taken, refusal
+    return taken, None
