@@ -63,8 +63,9 @@ bench: $(VENV)/ready ## Benchmarks: prints a table, writes build/bench.jsonl
 	$(BIN)/python -m tests.bench
 
 .PHONY: crds
-crds: $(VENV)/ready ## Generate crds/ from the models
+crds: $(VENV)/ready ## Generate crds/ and docs/reference/ from the models
 	$(BIN)/servicedb crds --write crds
+	$(BIN)/servicedb reference --write docs/reference
 
 .PHONY: demo
 demo: $(VENV)/ready ## A cluster of its own with the kyc-onboarding example, end to end

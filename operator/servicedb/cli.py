@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
@@ -16,6 +17,7 @@ from servicedb.kube.client import ApiError
 from servicedb.logs import set_up
 from servicedb.postgres.server import server_sql as sql_for_admin
 from servicedb.reconcile.run import run as run_operator
+from servicedb.reference import reference_files
 from servicedb.settings import InvalidSetting, Settings
 
 
@@ -48,6 +50,11 @@ def server_sql(admin: str) -> None:
     click.echo(sql_for_admin(admin), nl=False)
 
 
+_WRITE = click.option(
+    "--write", type=click.Path(file_okay=False, path_type=Path), help="Write the files into this folder."
+)
+
+
 @main.command()
 @click.option("--from-cluster", required=True, metavar="UID", help="UID of the other cluster's namespace kube-system.")
 @click.option("--server", metavar="NAME", help="Only the databases on this DatabaseServer.")
@@ -78,15 +85,26 @@ def adopt(from_cluster: str, server: str | None, yes: bool, output: str, kubecon
 
 
 @main.command()
-@click.option("--write", type=click.Path(file_okay=False, path_type=Path), help="Write the files into this folder.")
+@_WRITE
 def crds(write: Path | None) -> None:
     """Print the CustomResourceDefinitions."""
-    for name, text in crd_files().items():
-        if write is None:
+    _give(crd_files(), write)
+
+
+@main.command()
+@_WRITE
+def reference(write: Path | None) -> None:
+    """Print the reference of all fields, in Markdown."""
+    _give(reference_files(), write)
+
+
+def _give(files: Mapping[str, str], folder: Path | None) -> None:
+    for name, text in files.items():
+        if folder is None:
             click.echo(text, nl=False)
         else:
-            write.mkdir(parents=True, exist_ok=True)
-            (write / name).write_text(text)
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_text(text)
 
 
 def _fail(sentence: str) -> None:

@@ -64,7 +64,8 @@ class OperatorProcess:
             yield operator
             if operator.is_running:
                 operator.stop()
-            assert "\n".join(operator.faults()) == ""
+            faults = operator.faults()
+            assert not faults, "\n".join(faults)
         finally:
             operator.end()
 

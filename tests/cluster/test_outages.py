@@ -86,6 +86,12 @@ def test_a_server_that_is_killed_and_comes_back(
         assert tenant.secrets() == before
 
 
+def is_only_asked(server: Server) -> bool:
+    """Whether the last that the server heard is several times whether it is there: an empty statement."""
+    last = server.log().splitlines()[-4:]
+    return all(line.rstrip().endswith("statement:") for line in last)
+
+
 def test_an_outage_is_noticed_long_before_the_next_resync_and_so_is_its_end(
     objects: Objects, cluster: Cluster, private_server: StartServer, tmp_path: Path, operator: OperatorProcess
 ) -> None:
@@ -101,6 +107,7 @@ def test_an_outage_is_noticed_long_before_the_next_resync_and_so_is_its_end(
         tenant.wait_ready("orders")
         tenant.wait_server_ready()
         for _ in range(2):
+            wait_for("nothing but questions", lambda: is_only_asked(server), told=asking.last_lines)
             server.kill()
             tenant.wait_server_reason("ServerUnreachable", status="Unknown")
             reachable = condition(tenant.get_server(), "Reachable") or {}

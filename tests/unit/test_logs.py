@@ -26,6 +26,12 @@ RETRIED = "Request attempt #1 failed; will retry: GET https://server/apis -> API
     [
         pytest.param("kopf._cogs.clients.watching", RETRIED, "WARNING", id="kopf tries again by itself"),
         pytest.param(
+            "kopf._core.reactor.observation",
+            "Request attempt #2 failed; TCP closed; will re-authenticate: GET https://server/apis",
+            "WARNING",
+            id="kopf logs in again by itself",
+        ),
+        pytest.param(
             "kopf._cogs.clients.watching", RETRIED.replace("will retry", "escalating"), "ERROR", id="kopf gives up"
         ),
         pytest.param("servicedb.reconcile.run", RETRIED, "ERROR", id="our own words"),

@@ -146,6 +146,16 @@ VALUES = {
             "host=db.example.org user=orders__app_a password='p;w\\'\"=\\\\ {d}/'",
             id="libpq",
         ),
+        pytest.param(
+            "Host={host};Password=\"{password}\";Username='{password}';Pooling=true",
+            "Host=db.example.org;Password=\"p;w'\"\"=\\ {d}/\";Username='p;w''\"=\\ {d}/';Pooling=true",
+            id="ADO.NET with quotes of its own",
+        ),
+        pytest.param(
+            "host={host} password='{password}' options='-c a={user}'",
+            "host=db.example.org password='p;w\\'\"=\\\\ {d}/' options='-c a=orders__app_a'",
+            id="libpq with quotes of its own",
+        ),
         pytest.param('{"pw": "{user}", "x": {}}', '{"pw": "orders__app_a", "x": {}}', id="braces of another format"),
         pytest.param("{unknown} {Host} {pass word} {}", "{unknown} {Host} {pass word} {}", id="unknown placeholders"),
         pytest.param("{{host}}", "{db.example.org}", id="braces around"),
@@ -153,6 +163,13 @@ VALUES = {
 )
 def test_placeholders_are_filled_in_as_the_format_wants_it(text, expected):
     assert rendered(text, VALUES) == expected
+
+
+@pytest.mark.parametrize("part", ["a=a", "a='", "a=' ", "a ", " ", "a", "=", 'a="', "{a", "\\", "='\\"])
+@pytest.mark.parametrize("end", ["", " !", ";", "'", '"'])
+def test_no_template_takes_long(part, end):
+    text = (part * 4096)[: 4096 - len(end)] + end
+    assert rendered(text, VALUES) == text  # with a pattern that goes back and forth this never ends
 
 
 def test_what_was_filled_in_is_not_filled_in_again():
@@ -168,6 +185,14 @@ def test_libpq_reads_a_template_of_its_kind_as_it_was_meant(user, password):
 
 @given(TEXTS, TEXTS)
 @example(HOSTILE, HOSTILE)
+@example("\\", "'")
+def test_libpq_reads_values_between_quotes_of_the_template_as_they_were_meant(user, password):
+    text = rendered("user='{user}' password = 'x {password} y' dbname=orders", {"user": user, "password": password})
+    assert conninfo_to_dict(text) == {"user": user, "password": f"x {password} y", "dbname": "orders"}
+
+
+@given(TEXTS, TEXTS)
+@example(HOSTILE, HOSTILE)
 def test_libpq_reads_a_template_that_is_a_uri_as_it_was_meant(user, password):
     text = rendered("postgresql://{user}:{password}@db/orders", {"user": user, "password": password})
     assert conninfo_to_dict(text) == {"user": user, "password": password, "host": "db", "dbname": "orders"}
@@ -175,14 +200,18 @@ def test_libpq_reads_a_template_that_is_a_uri_as_it_was_meant(user, password):
 
 def ado_net(text: str) -> dict[str, str]:
     """A connection string as ADO.NET reads it: pairs between semicolons, a value in quotes with its quotes doubled."""
-    pairs = re.findall(r'([^=;]+)=(?:"((?:[^"]|"")*)"|([^;]*))(?:;|$)', text, re.DOTALL)
-    return {key: quoted.replace('""', '"') or plain for key, quoted, plain in pairs}
+    pairs = re.findall(r"""([^=;]+)=(?:"((?:[^"]|"")*)"|'((?:[^']|'')*)'|([^;]*))(?:;|$)""", text, re.DOTALL)
+    return {
+        key: double.replace('""', '"') or single.replace("''", "'") or plain for key, double, single, plain in pairs
+    }
 
 
 @given(TEXTS, TEXTS)
 @example(HOSTILE, HOSTILE)
-def test_ado_net_reads_a_template_of_its_kind_as_it_was_meant(user, password):
-    text = rendered("Username={user};Password={password};Pooling=true", {"user": user, "password": password})
+@pytest.mark.parametrize("mark", ["", '"', "'"], ids=["none", "double", "single"])
+def test_ado_net_reads_a_template_of_its_kind_as_it_was_meant(mark, user, password):
+    template = "Username=%{user}%;Password=%{password}%;Pooling=true".replace("%", mark)
+    text = rendered(template, {"user": user, "password": password})
     assert ado_net(text) == {"Username": user, "Password": password, "Pooling": "true"}
 
 

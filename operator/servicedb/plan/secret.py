@@ -72,43 +72,70 @@ def rendered(text: str, values: Mapping[str, str]) -> str:
     """`text` with `{host}`, `{password}` and so on filled in, each escaped for the format that the text is in.
 
     A URI has `://`, a libpq string `host=... user=...`, an ADO.NET string `Host=...;`; anything else is taken as it
-    is. Unknown placeholders stay as they are, so that braces of other formats survive.
+    is. Between quotes that stand in the text already a value is escaped for what is inside of them. Unknown
+    placeholders stay as they are, so that braces of other formats survive.
     """
-    escape = _escape_for(text)
-    return _PLACEHOLDER.sub(lambda match: escape(values[match[1]]) if match[1] in values else match[0], text)
+    escape, quoted = _format_of(text)
+    spans = [(match.start(1), match.end(1), match[1][0]) for match in quoted.finditer(text)] if quoted else []
+
+    def filled_in(match: re.Match[str]) -> str:
+        if match[1] not in values:
+            return match[0]
+        mark = next((mark for start, end, mark in spans if start < match.start() < end), None)
+        return escape(values[match[1]], mark)
+
+    return _PLACEHOLDER.sub(filled_in, text)
 
 
+# A team writes the template: `*+` and `++` never go back, or a text could be found that takes years to look through.
 _PLACEHOLDER = re.compile(r"\{([a-zA-Z]+)\}")
-_LIBPQ = re.compile(r"\s*(?:[a-z_]+\s*=\s*(?:'[^']*'|\S*)\s*){2,}")
-_ADO_NET = re.compile(r"\s*[A-Za-z ]+=[^;]*;")
+_LIBPQ_QUOTED = re.compile(r"=\s*('(?:[^'\\]|\\.)*')", re.DOTALL)
+_LIBPQ = re.compile(r"\s*+(?:[a-z_]++\s*+=\s*+(?:'(?:[^'\\]|\\.)*+'|[^\s']\S*+)\s*+){2,}+", re.DOTALL)
+_ADO_NET_QUOTED = re.compile(r"""=\s*("(?:[^"]|"")*"|'(?:[^']|'')*')""")
+_ADO_NET = re.compile(r"\s*+[A-Za-z][A-Za-z ]*+=[^;]*+;")
+
+_Escape = Callable[[str, str | None], str]
+"""Escapes a value; the second argument is the quotation mark that stands around it already, None for none."""
 
 
-def _escape_for(text: str) -> Callable[[str], str]:
+def _format_of(text: str) -> tuple[_Escape, re.Pattern[str] | None]:
+    """How values are escaped in `text`, and what stands between quotes there (group 1)."""
     if "://" in text:
-        return _percent
+        return _percent_anywhere, None
     if _ADO_NET.match(text):
-        return _ado_net
+        return _ado_net, _ADO_NET_QUOTED
     if _LIBPQ.fullmatch(text):
-        return _libpq
-    return str
+        return _libpq, _LIBPQ_QUOTED
+    return _as_it_is, None
+
+
+def _as_it_is(value: str, mark: str | None) -> str:  # noqa: ARG001
+    return value
+
+
+def _percent_anywhere(value: str, mark: str | None) -> str:  # noqa: ARG001
+    return _percent(value)
 
 
 def _percent(value: str) -> str:
     return quote(value, safe="")
 
 
-def _ado_net(value: str) -> str:
+def _ado_net(value: str, mark: str | None) -> str:
     """Source: Microsoft's documentation, "Connection String Syntax" (ADO.NET)."""
+    if mark is not None:
+        return value.replace(mark, mark * 2)
     if re.fullmatch(r"[^;'\"=\s{}](?:[^;'\"={}]*[^;'\"=\s{}])?", value):
         return value
     return '"' + value.replace('"', '""') + '"'
 
 
-def _libpq(value: str) -> str:
+def _libpq(value: str, mark: str | None) -> str:
     """Source: PostgreSQL documentation, "Keyword/Value Connection Strings"."""
-    if re.fullmatch(r"[^\s'\\]+", value):
+    if mark is None and re.fullmatch(r"[^\s'\\]+", value):
         return value
-    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+    escaped = value.replace("\\", "\\\\").replace("'", "\\'")
+    return escaped if mark is not None else f"'{escaped}'"
 
 
 def _pgpass(value: str) -> str:
