@@ -124,7 +124,7 @@ class Soak:
 
     def _write(self, asked: Asked) -> None:
         """As a team does: with what its Secrets say, where its object says that it is ready."""
-        with contextlib.suppress(Away):
+        with contextlib.suppress(Away, Refused):
             manifest = self.tenant.get(asked.name)
             if (condition(manifest) or {}).get("status") != "True" or not self._note_oid(asked, manifest):
                 return

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import psycopg
 
 from tests.api.examples import Manifest
-from tests.cluster.objects import Away, condition
+from tests.cluster.objects import Away, Refused, condition
 from tests.cluster.soak.model import APP, secret_name
 from tests.cluster.tenant import Tenant
 
@@ -34,7 +34,7 @@ class Logins:
         def keep_on() -> None:
             try:
                 while not ended.wait(0.05):
-                    with contextlib.suppress(Away):
+                    with contextlib.suppress(Away, Refused):
                         self._try_one()
             except BaseException as error:  # noqa: BLE001 - told to the test that waits for this thread
                 failures.append(error)
