@@ -162,6 +162,21 @@ def test_the_api_server_finds_no_fault_with_any_policy(
         assert found["status"].get("typeChecking", {}) == {}
 
 
+def test_policies_that_are_applied_again_stay_as_they_are(cluster: Cluster, switched_on: Path) -> None:
+    """What the API server fills in by default, in lists, stands in them already: else each apply would change them."""
+    found = policies(cluster, switched_on)
+    for each in found:  # under names that no policy has: a binding without one is without effect, and so is the other
+        each["metadata"]["name"] += "-twice"
+    applied = yaml.safe_dump_all(found)
+    try:
+        cluster.kubectl("apply", "--filename=-", text=applied)
+        again = cluster.kubectl("apply", "--filename=-", text=applied).splitlines()
+    finally:
+        cluster.kubectl("delete", "--filename=-", "--ignore-not-found", text=applied)
+    assert len(again) == 6
+    assert [line for line in again if not line.endswith(" unchanged")] == []
+
+
 def test_an_admin_switches_the_guard_on_by_one_line(cluster: Cluster, switched_on: Path) -> None:
     def names(kustomization: Path) -> set[str]:
         return {each["metadata"]["name"] for each in policies(cluster, kustomization)}
