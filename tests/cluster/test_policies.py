@@ -11,6 +11,8 @@ from typing import Any, Final
 import pytest
 import yaml
 from servicedb.api.common import CONFIRM_DELETE
+from servicedb.kube.secrets import MANAGED_BY
+from servicedb.plan.secret import SECRET_TYPE
 
 from tests.api.examples import MINIMAL_DATABASE, MINIMAL_SERVER, Manifest
 from tests.cluster.api_server import ApiServer, placed
@@ -21,6 +23,7 @@ from tests.cluster.objects import Objects, Refused, wait_for
 OPERATOR: Final = "system:serviceaccount:servicedb-system:servicedb"
 RIGHTS: Final = "test-policies"
 STATUS_ALONE: Final = "servicedb-operator-writes-status-alone"
+OWN_SECRETS: Final = "servicedb-operator-own-secrets-alone"
 CONFIRM: Final = "servicedb-confirm-delete"
 
 
@@ -60,10 +63,10 @@ class AsOperator:
         )  # fmt: skip
 
 
-def said(cluster: Cluster, *words: str) -> str:
+def said(cluster: Cluster, *words: str, text: str | None = None) -> str:
     """What kubectl says when it fails; empty when it does not."""
     try:
-        cluster.kubectl(*words)
+        cluster.kubectl(*words, text=text)
     except HarnessError as error:
         return str(error)
     return ""
@@ -80,12 +83,14 @@ def there(request: pytest.FixtureRequest, api: ApiServer, namespace: str) -> Ite
 
 
 @pytest.fixture(scope="module")
-def operator_account(cluster: Cluster, api: ApiServer, there: Manifest) -> Iterator[AsOperator]:
+def operator_account(cluster: Cluster, api: ApiServer, namespace: str) -> Iterator[AsOperator]:
     """The operator with rights that manifests/ never gives it, once the policy is in force."""
     rights = ["clusterrole", RIGHTS, "--verb=get,update,patch", "--resource=servicedatabases.servicedb.io",
               "--resource=databaseservers.servicedb.io", "--resource=servicedatabases.servicedb.io/status",
               "--resource=databaseservers.servicedb.io/status"]  # fmt: skip
     applied = yaml.safe_dump_all(policies(cluster, MANIFESTS))
+    probe = {**MINIMAL_DATABASE, "metadata": {"name": "probe-of-the-operator", "namespace": namespace}}
+    api.create(probe)
     try:
         cluster.kubectl("create", *rights)
         cluster.kubectl("create", "clusterrolebinding", RIGHTS, f"--clusterrole={RIGHTS}", f"--user={OPERATOR}")
@@ -95,7 +100,7 @@ def operator_account(cluster: Cluster, api: ApiServer, there: Manifest) -> Itera
         answers = [""]
 
         def refused() -> bool:
-            answers.append(account.patch(there, {"metadata": {"labels": {"probe": str(next(numbers))}}}))
+            answers.append(account.patch(probe, {"metadata": {"labels": {"probe": str(next(numbers))}}}))
             return STATUS_ALONE in answers[-1]
 
         wait_for("the policy in force", refused, told=lambda: answers[-1])
@@ -152,17 +157,108 @@ def test_the_api_server_finds_no_fault_with_any_policy(
     assert "Warning" not in cluster.kubectl(
         "apply", "--dry-run=server", "--filename=-", text=yaml.safe_dump_all(policies(cluster, switched_on))
     )
-    found = json.loads(cluster.kubectl("get", "validatingadmissionpolicy", STATUS_ALONE, "--output=json"))
-    assert found["status"].get("typeChecking", {}) == {}
+    for name in (STATUS_ALONE, OWN_SECRETS):
+        found = json.loads(cluster.kubectl("get", "validatingadmissionpolicy", name, "--output=json"))
+        assert found["status"].get("typeChecking", {}) == {}
+
+
+def test_policies_that_are_applied_again_stay_as_they_are(cluster: Cluster, switched_on: Path) -> None:
+    """What the API server fills in by default, in lists, stands in them already: else each apply would change them."""
+    found = policies(cluster, switched_on)
+    for each in found:  # under names that no policy has: a binding without one is without effect, and so is the other
+        each["metadata"]["name"] += "-twice"
+    applied = yaml.safe_dump_all(found)
+    try:
+        cluster.kubectl("apply", "--filename=-", text=applied)
+        again = cluster.kubectl("apply", "--filename=-", text=applied).splitlines()
+    finally:
+        cluster.kubectl("delete", "--filename=-", "--ignore-not-found", text=applied)
+    assert len(again) == 6
+    assert [line for line in again if not line.endswith(" unchanged")] == []
 
 
 def test_an_admin_switches_the_guard_on_by_one_line(cluster: Cluster, switched_on: Path) -> None:
     def names(kustomization: Path) -> set[str]:
         return {each["metadata"]["name"] for each in policies(cluster, kustomization)}
 
-    assert names(MANIFESTS) == {STATUS_ALONE}
-    assert names(switched_on) == {STATUS_ALONE, CONFIRM}
-    assert names(MANIFESTS / "overlays" / "namespaced-example") == {STATUS_ALONE}
+    assert names(MANIFESTS) == {STATUS_ALONE, OWN_SECRETS}
+    assert names(switched_on) == {STATUS_ALONE, OWN_SECRETS, CONFIRM}
+    assert names(MANIFESTS / "overlays" / "namespaced-example") == {STATUS_ALONE, OWN_SECRETS}
+
+
+# Secrets
+
+
+@dataclass(frozen=True, slots=True)
+class SecretsAsOperator:
+    """kubectl as the operator's ServiceAccount, which has all of manifests/' rights to Secrets in one namespace."""
+
+    cluster: Cluster
+    namespace: str
+
+    def create(self, manifest: Manifest, *, as_operator: bool = True) -> str:
+        account = [f"--as={OPERATOR}"] if as_operator else []
+        words = ["create", f"--namespace={self.namespace}", "--filename=-", *account]
+        return said(self.cluster, *words, text=json.dumps(manifest))
+
+    def patch(self, name: str, change: dict[str, Any]) -> str:
+        words = ["patch", "secret", name, f"--namespace={self.namespace}", f"--as={OPERATOR}", "--type=merge"]
+        return said(self.cluster, *words, f"--patch={json.dumps(change)}")
+
+    def delete(self, name: str) -> str:
+        return said(self.cluster, "delete", "secret", name, f"--namespace={self.namespace}", f"--as={OPERATOR}")
+
+
+@pytest.fixture(scope="module")
+def secrets_account(operator_account: AsOperator, cluster: Cluster, namespace: str) -> SecretsAsOperator:
+    rights = ["role", RIGHTS, "--verb=get,create,patch,delete", "--resource=secrets", f"--namespace={namespace}"]
+    bound = ["rolebinding", RIGHTS, f"--role={RIGHTS}", f"--user={OPERATOR}", f"--namespace={namespace}"]
+    cluster.kubectl("create", *rights)
+    cluster.kubectl("create", *bound)
+    account = SecretsAsOperator(cluster, namespace)
+    numbers = itertools.count()
+    wait_for(
+        "the policy in force",
+        lambda: OWN_SECRETS in account.create(secret(f"probe-{next(numbers)}", kind="Opaque")),
+    )
+    return account
+
+
+def secret(name: str, *, kind: str = SECRET_TYPE, managed_by: str = "servicedb", **annotations: str) -> Manifest:
+    labels = {MANAGED_BY: managed_by} if managed_by else {}
+    metadata = {"name": name, "labels": labels, "annotations": annotations}
+    return {"apiVersion": "v1", "kind": "Secret", "type": kind, "metadata": metadata, "stringData": {"key": "value"}}
+
+
+def test_the_operators_account_makes_changes_and_deletes_its_own_secrets(secrets_account: SecretsAsOperator) -> None:
+    assert secrets_account.create(secret("own")) == ""
+    assert secrets_account.patch("own", {"stringData": {"key": "another"}, "metadata": {"labels": {"a": "b"}}}) == ""
+    assert secrets_account.delete("own") == ""
+
+
+def test_the_operators_account_gets_no_token_of_another_account(secrets_account: SecretsAsOperator) -> None:
+    token = secret("token", kind="kubernetes.io/service-account-token")
+    token["metadata"]["annotations"] = {"kubernetes.io/service-account.name": "default"}
+    assert "the operator writes only Secrets of type servicebinding.io/postgresql" in secrets_account.create(token)
+    assert "the operator writes only Secrets" in secrets_account.create(secret("unmarked", managed_by=""))
+
+
+@pytest.mark.parametrize(
+    "strange",
+    [secret("strange", kind="Opaque"), secret("strange", managed_by=""), secret("strange", managed_by="helm")],
+    ids=["another type", "no label", "another manager"],
+)
+def test_the_operators_account_leaves_other_secrets_alone(
+    secrets_account: SecretsAsOperator, strange: Manifest
+) -> None:
+    name = strange["metadata"]["name"]
+    assert secrets_account.create(strange, as_operator=False) == ""
+    try:
+        taken = {"metadata": {"labels": {MANAGED_BY: "servicedb"}}, "stringData": {"key": "another"}}
+        assert OWN_SECRETS in secrets_account.patch(name, taken)
+        assert "the operator changes and deletes only Secrets of its own" in secrets_account.delete(name)
+    finally:
+        secrets_account.cluster.kubectl("delete", "secret", name, f"--namespace={secrets_account.namespace}")
 
 
 # Deletions that have to be confirmed

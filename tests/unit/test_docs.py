@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "operator" / "servicedb"
@@ -50,3 +51,16 @@ def test_every_link_between_documents_leads_somewhere():
             if "://" not in target and not (path.parent / target).exists():
                 broken.append(f"{path.name}: {target}")
     assert not broken
+
+
+def test_every_right_of_the_operators_is_explained_and_no_other():
+    rules = [
+        (", ".join(rule["resources"]), ", ".join(rule["verbs"]))
+        for document in yaml.safe_load_all((ROOT / "manifests" / "operator" / "rbac.yaml").read_text())
+        for rule in document.get("rules", ())
+    ]
+    section = (
+        (ROOT / "docs" / "security.md").read_text().partition("## What the operator may do")[2].partition("\n## ")[0]
+    )
+    rows = [[cell.strip() for cell in line.split("|")[1:3]] for line in section.splitlines() if line.startswith("| ")]
+    assert [(what.partition(", in ")[0], verbs) for what, verbs in rows[1:]] == rules
