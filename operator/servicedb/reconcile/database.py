@@ -84,6 +84,7 @@ async def _bring(key: Key, sdb: ServiceDatabase, world: World) -> float | None:
         await report(world, key, sdb, [Finding("Reconciling", "False", "Suspended", "spec.suspend is true")])
         return await _while_suspended(key, sdb, wanted, server, world)
     _check_limits(wanted, server)
+    begun = world.now()
     credentials = await Credentials.read(key, sdb, wanted, server, world)
     work = Work(key, sdb, wanted, server, server.admin, world, credentials)
     seen = recent_scan(work)
@@ -91,7 +92,8 @@ async def _bring(key: Key, sdb: ServiceDatabase, world: World) -> float | None:
     if seen is None or not await is_in_sync(work, seen):
         seen, done = await carry_out(work)
     await _report_ready(work, seen, done)
-    due = [time for time in (next_retirement(wanted, seen.roles), credentials.next_rotation(seen.roles)) if time]
+    retirement = next_retirement(wanted, seen.roles, after=begun)
+    due = [time for time in (retirement, credentials.next_rotation(seen.roles)) if time is not None]
     return max(0.0, (min(due) - world.now()).total_seconds()) if due else None
 
 
