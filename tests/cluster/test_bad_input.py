@@ -115,7 +115,6 @@ ROWS: Final = [
             ("plan", {"spec.mode": "Plan"}, "spec.mode Plan"),
             ("report", {"spec.driftPolicy": "Report"}, "spec.driftPolicy Report"),
             ("drop", {"spec.deletion": {"policy": "Delete"}}, "spec.deletion.policy Delete"),
-            ("rotate", {"spec.credentials": {"rotateEvery": "30d"}}, "spec.credentials.rotateEvery"),
             ("over", {"spec.roles.app.overrides": [{"table": "public.t", "privileges": []}]}, "overrides"),
         )
     ),

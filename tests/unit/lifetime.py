@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from pydantic import SecretStr
-from servicedb.plan.credentials import LoginState, SeenSecret, login_state, secret_steps, secrets_before
+from servicedb.plan.credentials import LoginState, SeenSecret, login_state, overtaken_by, secret_steps, secrets_before
 from servicedb.plan.database import current_marker, database_steps
 from servicedb.plan.leaving import departure_steps, leaving, next_retirement
 from servicedb.plan.memberships import membership_steps, wanted_memberships
@@ -28,7 +28,7 @@ from servicedb.plan.steps import (
 )
 from servicedb.plan.wanted import Login, Wanted
 
-from tests.unit.given import NOW, ONLY_APP, OVERLAP, scan
+from tests.unit.given import FIXED, NOW, ONLY_APP, OVERLAP, scan
 from tests.unit.simulated import Simulated
 
 
@@ -77,9 +77,10 @@ class Lifetime:
         with suppress(Killed):
             self._prepare()
             for _ in range(4):
-                if not self._change_server():
+                standing = self.standing()
+                if not self._change_server(standing):
                     break
-                self._activate()
+                self._activate(standing)
             for step in departure_steps(self.wanted, self.states, self.server.roles, now=self.now):
                 self._write(step, lambda step=step: self._depart(step))  # type: ignore[misc]
         return self.steps
@@ -97,6 +98,13 @@ class Lifetime:
 
     def _prepare(self) -> None:
         roles = self.server.roles
+        for login in self.wanted.logins:
+            there = self.secrets.get(login.secret_name)
+            name = overtaken_by(login, there, roles)
+            if there is not None and name is not None:
+                other = self.secrets.get(name)
+                if other is None or not other.holds_what_is_pending_in(there):
+                    self.secrets[login.secret_name] = there.without_pending()
         seen = {login.role: self.secrets.get(login.secret_name) for login in self.wanted.logins}
         due = rotations(self.wanted, seen, roles, self.schedule, now=self.now)
         for step in secret_steps(
@@ -128,8 +136,8 @@ class Lifetime:
             ((name, self.secrets[name]) for name in names if login_state(login, self.secrets[name]).active), None
         )
 
-    def _change_server(self) -> bool:
-        seen, wanted = self.server.scan(), self.standing()
+    def _change_server(self, wanted: Wanted) -> bool:
+        seen = self.server.scan()
         roles: list[Step] = [
             *role_steps(wanted, current_marker(wanted, seen), self.states, seen.roles, now=self.now, overlap=OVERLAP),
             *membership_steps(wanted_memberships(wanted), seen.memberships, leaving=leaving(wanted, seen.roles)),
@@ -155,13 +163,13 @@ class Lifetime:
             else:
                 self.server.apply(step)
 
-    def _activate(self) -> None:
+    def _activate(self, standing: Wanted) -> None:
         for login in self.wanted.logins:
             state, there = self.states[login.role], self.secrets.get(login.secret_name)
             if state.pending is None or there is None:
                 continue
             assert self.works(state.pending, _text(there.pending_password))
-            works_as = dict(self.standing().halves())[state.pending].works_as
+            works_as = dict(standing.halves())[state.pending].works_as
             assert self._role_setting(state.pending) == works_as, "it was not given what it is to work with"
             active = SeenSecret(
                 True, "uid/1", state.pending, there.pending_password, rotated_at=self.now, rotate_at=self.schedule.asked
@@ -218,12 +226,12 @@ class Lifetime:
 
     def check(self) -> None:
         """Every promise is kept, and every Secret in the spec that says a password says one that works."""
-        fixed = {login.halves[0] for login in self.wanted.logins if len(login.halves) == 1}
         self.promises = [promise for promise in self.promises if self._holds(promise)]
         for promise in self.promises:
             assert self.works(promise.half, promise.password), f"{promise} is broken"
-            if promise.half not in fixed and promise.half in {m.member for m in self.server.memberships}:
-                groups = {m.group for m in self.server.memberships if m.member == promise.half}
+            groups = {m.group for m in self.server.memberships if m.member == promise.half}
+            changes_in_place = promise.half in FIXED.halves
+            if groups and not changes_in_place:
                 assert promise.works_as in groups, f"{promise} works as {groups}"
 
 

@@ -17,7 +17,7 @@ from servicedb.errors import Problem, Terminal
 from servicedb.kube import secrets
 from servicedb.kube.resources import Key
 from servicedb.kube.secrets import Address, Written
-from servicedb.plan.credentials import LoginState, SeenSecret, login_state, secret_steps, secrets_before
+from servicedb.plan.credentials import LoginState, SeenSecret, login_state, overtaken_by, secret_steps, secrets_before
 from servicedb.plan.observed import Role
 from servicedb.plan.roles import earlier_access
 from servicedb.plan.rotation import Rotation, Schedule, is_handled, next_rotation, rotations
@@ -152,6 +152,7 @@ class Credentials:
 
     async def prepare(self, roles: Mapping[str, Role]) -> list[Step]:
         """Write a pending password wherever one is needed."""
+        await self._forget_overtaken(roles)
         await self._read_before(roles)
         steps = self.steps(roles)
         for step in steps:
@@ -169,6 +170,17 @@ class Credentials:
                 self.renewed |= {step.role}
         self.refused = frozenset()
         return list(steps)
+
+    async def _forget_overtaken(self, roles: Mapping[str, Role]) -> None:
+        """Go on with no pending password of a half that is in use by what another Secret says."""
+        for login in self.wanted.logins:
+            there = self.written[login.role]
+            name = overtaken_by(login, self._seen(login), roles)
+            if there is None or name is None:
+                continue
+            other = await secrets.read(self.world.kube, replace(self._address(login), name=name))
+            if other is None or not other.seen.holds_what_is_pending_in(there.seen):
+                self.written[login.role] = replace(there, seen=there.seen.without_pending())
 
     async def _read_before(self, roles: Mapping[str, Role]) -> None:
         """Read the Secret of before of each login whose present one says nothing yet."""
