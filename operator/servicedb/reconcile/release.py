@@ -185,11 +185,11 @@ async def _delete_secrets(server: Server, world: World, database: str, marker: M
         noted = _noted(seen, owner)
         namespace = await world.namespace(marker.namespace, fresh=True)
         if namespace is not None and namespace.uid == marker.namespace_uid:
-            for role, secret in {(note.role, note.secret) for note in noted.values()}:
-                address = secrets.Address(marker.namespace, secret or "", f"{server.name}/{database}", role)
+            for role, secret in {(note.role, secret) for note in noted.values() for secret in note.secrets}:
+                address = secrets.Address(marker.namespace, secret, f"{server.name}/{database}", role)
                 await secrets.delete(world.kube, address)
         steps = [
-            CommentOnRole("its Secret is deleted", name, replace(note, secret=None).comment())
+            CommentOnRole("its Secret is deleted", name, replace(note, secret=None, left=()).comment())
             for name, note in noted.items()
         ]
         await Executor(seen.admin, seen.admin_superuser, world.step).roles(connection, steps, {})
@@ -198,4 +198,4 @@ async def _delete_secrets(server: Server, world: World, database: str, marker: M
 def _noted(seen: ServerScan, owner: str) -> dict[str, RoleNote]:
     """Login -> its note, where that still names a Secret."""
     notes = {name: RoleNote.read(role.comment) for name, role in seen.roles.items()}
-    return {name: note for name, note in notes.items() if note is not None and note.owner == owner and note.secret}
+    return {name: note for name, note in notes.items() if note is not None and note.owner == owner and note.secrets}
