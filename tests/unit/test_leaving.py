@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 from pydantic import SecretStr
-from servicedb.plan.credentials import LoginState, SeenSecret, secret_steps, secrets_before
+from servicedb.plan.credentials import LoginState, SeenSecret, overtaken_by, secret_steps, secrets_before
 from servicedb.plan.leaving import departure_steps, next_retirement
 from servicedb.plan.marker import LeftSecret, RoleNote
 from servicedb.plan.observed import Role
@@ -140,11 +140,16 @@ LOST = "no password yet, or its Secret was lost"
         pytest.param(MOVED, {APP_A: True, APP_B: False}, secret(APP_A), PrepareSecret(LOST, "app", APP_B), id="free"),
         pytest.param(
             MOVED, {APP_A: True, APP_B: True}, secret(APP_A),
-            PrepareSecret("it moves from another Secret", "app", APP_A, "old"), id="no half is free",
+            PrepareSecret("it moves from another Secret", "app", APP_A, "orders-app"), id="no half is free",
+        ),
+        pytest.param(
+            MOVED, {APP_A: True, APP_B: True}, replace(secret(APP_A), pending_username=APP_B,
+            pending_password=SecretStr("next")), PrepareSecret("it moves from another Secret", "app", APP_B),
+            id="one is prepared, and in use by nobody",
         ),
         pytest.param(
             MOVED_FIXED, {"orders_user": True}, secret("orders_user"),
-            PrepareSecret("it moves from another Secret", "app", "orders_user", "old"), id="fixed",
+            PrepareSecret("it moves from another Secret", "app", "orders_user", "orders-app"), id="fixed",
         ),
         pytest.param(
             MOVED_FIXED, {"orders_user": True}, secret("orders_user", ours=False),
@@ -161,8 +166,26 @@ LOST = "no password yet, or its Secret was lost"
 )  # fmt: skip
 def test_whose_password_stands_in_a_secret_that_is_new(wanted, roles, before, step):
     seen = {half: Role(half, login=login, comment=note(APP)) for half, login in roles.items()}
-    known = {"app": ("old", before)} if before is not None else {}
+    known = {"app": ("orders-app", before)} if before is not None else {}
     assert secret_steps(wanted, {}, seen, before=known) == [step]
+
+
+def test_what_was_prepared_in_a_secret_is_not_gone_on_with_when_its_half_is_in_use_by_another():
+    stale = replace(secret(APP_A), pending_username=APP_B, pending_password=SecretStr("next"))
+    login, elsewhere = MOVED.logins[0], note(replace(APP, secret_name="third"))
+    halves = {
+        APP_A: Role(APP_A, login=True, comment=note(APP)),
+        APP_B: Role(APP_B, login=True, comment=elsewhere),
+    }
+    assert secret_steps(MOVED, {}, halves, before={"app": ("orders-app", stale)}) == [
+        PrepareSecret("it moves from another Secret", "app", APP_A, "orders-app")
+    ]
+    here = replace(stale, username=None, password=None)
+    assert overtaken_by(login, here, halves) == "third"
+    assert not secret(APP_B).holds_what_is_pending_in(here)
+    assert replace(secret(APP_B), password=SecretStr("next")).holds_what_is_pending_in(here)
+    assert overtaken_by(APP, here, {**halves, APP_B: replace(halves[APP_B], comment=note(APP))}) is None
+    assert overtaken_by(login, here, {**halves, APP_B: replace(halves[APP_B], login=False)}) is None
 
 
 def test_the_secrets_of_before_are_known_by_the_notes_the_one_in_use_first():

@@ -118,14 +118,15 @@ def _first(login: Login, roles: Mapping[str, Role], before: tuple[str, SeenSecre
     closed = [half for half in login.halves if not (half in roles and roles[half].login)]
     if closed:
         return PrepareSecret("no password yet, or its Secret was lost", login.role, closed[0])
+    notes = {half: RoleNote.read(roles[half].comment) for half in login.halves}
     if before is not None and before[1].ours:
         name, secret = before
         state = login_state(login, secret)
-        if state.active is not None and state.pending not in (None, state.active):
-            return PrepareSecret("it moves from another Secret", login.role, state.pending)  # which nobody has read
+        prepared = notes.get(state.pending or "")
+        if state.active is not None and state.pending != state.active and prepared and prepared.secret == name:
+            return PrepareSecret("it moves from another Secret", login.role, state.pending or "")  # not in use yet
         if state.active is not None:
             return PrepareSecret("it moves from another Secret", login.role, state.active, taken_from=name)
-    notes = {half: RoleNote.read(roles[half].comment) for half in login.halves}
     on_its_way_out = [half for half, note in notes.items() if note is not None and note.retire_at]
     return PrepareSecret(
         "no password yet, or its Secret was lost", login.role, (on_its_way_out or list(login.halves))[0]
