@@ -109,15 +109,6 @@ ROWS: Final = [
         ),
         id="a label that would copy the Secret",
     ),
-    *(
-        pytest.param(Row(name, changes, "NotSupportedYet", words), id=f"not yet: {words}")
-        for name, changes, words in (
-            ("plan", {"spec.mode": "Plan"}, "spec.mode Plan"),
-            ("report", {"spec.driftPolicy": "Report"}, "spec.driftPolicy Report"),
-            ("rotate", {"spec.credentials": {"rotateEvery": "30d"}}, "spec.credentials.rotateEvery"),
-            ("over", {"spec.roles.app.overrides": [{"table": "public.t", "privileges": []}]}, "overrides"),
-        )
-    ),
 ]
 
 

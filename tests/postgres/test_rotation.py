@@ -443,7 +443,7 @@ async def test_while_suspended_the_overlap_ends_and_the_marker_is_current_but_no
         assert first.due is not None
         assert works(site.server, held)
         with site.as_superuser() as connection:
-            connection.execute(sql.SQL("GRANT {} TO {}").format(name(f"{orders}__owner"), name(f"{orders}__app_b")))
+            connection.execute(sql.SQL("ALTER ROLE {} CONNECTION LIMIT 3").format(name(f"{orders}__app_b")))
         assert (await operator.bring(orders)).steps == ()
         operator.let_pass(OVERLAP)
         assert (await operator.bring(orders)).kinds() == {"CloseLogin"}

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from servicedb.plan.marker import Marker, RoleNote
+from servicedb.plan.marker import LeftSecret, Marker, RoleNote
 
 from tests.unit.given import MARKER
 
@@ -26,8 +26,11 @@ MARKERS = st.builds(
     released=st.none() | TEXTS,
     deleted_at=st.none() | TEXTS,
 )
-TIMES = st.datetimes(timezones=st.just(UTC)).map(lambda time: time.replace(microsecond=0))
-NOTES = st.builds(RoleNote, TEXTS, TEXTS, st.none() | TEXTS, st.none() | TIMES)
+TIMES = st.datetimes(timezones=st.just(UTC))
+LEFT = st.dictionaries(TEXTS, st.none() | TIMES, max_size=3).map(
+    lambda left: tuple(LeftSecret(name, until) for name, until in sorted(left.items()))
+)
+NOTES = st.builds(RoleNote, TEXTS, TEXTS, st.none() | TEXTS, st.none() | TIMES, st.none() | TEXTS, LEFT)
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),

@@ -240,13 +240,13 @@ def test_a_login_that_left_the_spec_is_given_its_overlap_then_loses_login():
     first = steps(server.roles, state, wanted=ONLY_FIXED)
     assert first == [NoteOnLogin("no longer in the spec: its time to leave is noted", APP_A, HOUR_FROM_NOW)]
     server.apply_all(first)
-    assert next_retirement(ONLY_FIXED, server.roles) == NOW + OVERLAP
+    assert next_retirement(ONLY_FIXED, server.roles, after=NOW) == NOW + OVERLAP
     assert steps(server.roles, state, wanted=ONLY_FIXED, now=NOW + OVERLAP - timedelta(seconds=1)) == []
     last = steps(server.roles, state, wanted=ONLY_FIXED, now=NOW + OVERLAP)
     assert last == [CloseLogin("no longer in the spec", APP_A)]
     server.apply_all(last)
     assert steps(server.roles, state, wanted=ONLY_FIXED, now=NOW + OVERLAP) == []
-    assert next_retirement(ONLY_FIXED, server.roles) is None
+    assert next_retirement(ONLY_FIXED, server.roles, after=NOW) is None
 
 
 @pytest.mark.parametrize("state", [LoginState(None, None), LoginState(None, "orders_user")])
@@ -285,14 +285,20 @@ def test_those_that_leave_are_known_with_their_notes():
     assert leaving(WANTED, TO_FIXED) == {"orders_user": noted}
 
 
+def test_what_was_due_and_still_waits_is_not_looked_at_again_at_once():
+    roles = changed(roles_in_sync(active=[APP_A]), APP_A, comment=note(APP, retire_at=NOW))
+    assert next_retirement(WANTED, roles, after=NOW) is None
+    assert next_retirement(WANTED, roles, after=PAST) == NOW
+
+
 def test_the_next_retirement_is_the_earliest_of_this_database():
     roles = roles_in_sync(active=[APP_A, APP_B, MIGRATOR_A])
     roles = changed(roles, APP_A, comment=note(APP, retire_at=NOW + timedelta(hours=2)))
     roles = changed(roles, APP_B, comment=note(APP, retire_at=NOW + timedelta(hours=3)))
     roles = changed(roles, MIGRATOR_B, comment=note(MIGRATOR, retire_at=NOW))
     other = Role("x__app_a", login=True, comment=note(APP, retire_at=PAST, owner="x__owner"))
-    assert next_retirement(WANTED, {**roles, other.name: other}) == NOW + timedelta(hours=2)
-    assert next_retirement(WANTED, roles_in_sync()) is None
+    assert next_retirement(WANTED, {**roles, other.name: other}, after=NOW) == NOW + timedelta(hours=2)
+    assert next_retirement(WANTED, roles_in_sync(), after=NOW) is None
 
 
 COMMENTS = [

@@ -5,7 +5,7 @@ working password stands in memory: a kill anywhere leaves either the old one in 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from pydantic import SecretStr
@@ -33,6 +33,13 @@ class SeenSecret:
     rotated_at: datetime | None = None
     rotate_at: str | None = None
 
+    def without_pending(self) -> "SeenSecret":
+        return replace(self, pending_username=None, pending_password=None)
+
+    def holds_what_is_pending_in(self, other: "SeenSecret") -> bool:
+        pending = (other.pending_username, other.pending_password)
+        return self.ours and (self.username, self.password) == pending
+
 
 @dataclass(frozen=True, slots=True)
 class LoginState:
@@ -54,6 +61,17 @@ def login_state(login: Login, secret: SeenSecret | None) -> LoginState:
 def _usable(password: SecretStr | None) -> bool:
     """Whether a server can be given it at all: NUL ends a string there."""
     return bool(password) and password is not None and "\0" not in password.get_secret_value()
+
+
+def overtaken_by(login: Login, secret: SeenSecret | None, roles: Mapping[str, Role]) -> str | None:
+    """The other Secret by whose password the half that is pending here logs in by now, by its note.
+
+    A pending password that is not the same as there was left behind by a secretName that came back: nobody may be
+    given it, since what the half has is in use.
+    """
+    role = roles.get(login_state(login, secret).pending or "")
+    note = RoleNote.read(role.comment) if role is not None and role.login else None
+    return note.secret if note is not None and note.secret != login.secret_name else None
 
 
 def secret_steps(
@@ -100,12 +118,15 @@ def _first(login: Login, roles: Mapping[str, Role], before: tuple[str, SeenSecre
     closed = [half for half in login.halves if not (half in roles and roles[half].login)]
     if closed:
         return PrepareSecret("no password yet, or its Secret was lost", login.role, closed[0])
-    if before is not None:
-        name, secret = before
-        active = login_state(login, secret).active
-        if secret.ours and active is not None:
-            return PrepareSecret("it moves from another Secret", login.role, active, taken_from=name)
     notes = {half: RoleNote.read(roles[half].comment) for half in login.halves}
+    if before is not None and before[1].ours:
+        name, secret = before
+        state = login_state(login, secret)
+        prepared = notes.get(state.pending or "")
+        if state.active is not None and state.pending != state.active and prepared and prepared.secret == name:
+            return PrepareSecret("it moves from another Secret", login.role, state.pending or "")  # not in use yet
+        if state.active is not None:
+            return PrepareSecret("it moves from another Secret", login.role, state.active, taken_from=name)
     on_its_way_out = [half for half, note in notes.items() if note is not None and note.retire_at]
     return PrepareSecret(
         "no password yet, or its Secret was lost", login.role, (on_its_way_out or list(login.halves))[0]

@@ -68,11 +68,14 @@ def departure_steps(
     return steps
 
 
-def next_retirement(wanted: Wanted, roles: Mapping[str, Role]) -> datetime | None:
-    """When the next login or Secret of this database has had its overlap; None where none is on its way out."""
+def next_retirement(wanted: Wanted, roles: Mapping[str, Role], *, after: datetime) -> datetime | None:
+    """When the next login or Secret of this database has had its overlap; None where none is on its way out.
+
+    What was due at `after` and is still there waits for something else, not for a time.
+    """
     notes = [note for role in roles.values() if role.login and (note := note_on(wanted, role)) is not None]
     times = [note.retire_at for note in notes] + [left.until for note in notes for left in note.left]
-    return min((time for time in times if time is not None), default=None)
+    return min((time for time in times if time is not None and time > after), default=None)
 
 
 def retirement(note: RoleNote | None, default: datetime) -> datetime:

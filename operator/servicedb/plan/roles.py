@@ -1,6 +1,6 @@
 """The roles of a database: their attributes and notes, and the steps that bring them there."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -60,7 +60,10 @@ def earlier_access(wanted: Wanted, states: Mapping[str, LoginState], roles: Mapp
         pending = states.get(login.role, LoginState(None, None)).pending
         for half in login.halves if len(login.halves) > 1 else ():
             note = _noted(wanted, login, roles.get(half))
-            if note is None or note.access in (None, login.access) or half == pending or not roles[half].login:
+            if note is None or note.access in (None, login.access) or not roles[half].login:
+                continue
+            moves = note.secret != login.secret_name or note.left  # with the password that others have, too
+            if half == pending and not moves:
                 continue
             found[half] = Access(note.access)
     return found
@@ -98,14 +101,15 @@ def _login(
     if half in (state.active, state.pending):
         role = replace(role, login=True)
         if seen is not None and noted is not None:
-            until = now + overlap if half == state.active else None
-            note = replace(note, left=_left(login, noted, until) if seen.login else ())
+            until = now if not seen.login else now + overlap if half == state.active else None
+            note = replace(note, left=_left(wanted, noted.secrets, noted, until))
         if seen is not None and not seen.login and half != state.active:
             yield OpenLogin("it is about to get a password", half)
             roles = {**roles, half: replace(seen, login=True)}
     elif seen is not None:
         if noted is not None:
-            note = replace(note, secret=noted.secret, left=noted.left)
+            names = [left.name for left in noted.left]
+            note = replace(note, secret=noted.secret, left=_left(wanted, names, noted, None))
         if seen.login and state.active is None:
             role = replace(role, login=True)
             note = replace(note, retire_at=noted.retire_at if noted is not None else None)
@@ -126,13 +130,12 @@ def _noted(wanted: Wanted, login: Login, seen: Role | None) -> RoleNote | None:
     return note if note is not None and note.role == login.role else None
 
 
-def _left(login: Login, noted: RoleNote, until: datetime | None) -> tuple[LeftSecret, ...]:
-    """The Secrets that hold the password of a half in use, besides its own; the time of those that have none yet."""
-    left = {one.name: one.until for one in noted.left}
-    if noted.secret is not None:
-        left.setdefault(noted.secret, None)
-    left.pop(login.secret_name, None)
-    return tuple(LeftSecret(name, time or until) for name, time in sorted(left.items()))
+def _left(wanted: Wanted, names: Iterable[str], noted: RoleNote, until: datetime | None) -> tuple[LeftSecret, ...]:
+    """Those of `names` that hold a half's password without being its Secret any more; `until` where no time is noted.
+    One that the spec names is about to say something else, and stays."""
+    needed = {login.secret_name for login in wanted.logins}
+    times = {left.name: left.until for left in noted.left}
+    return tuple(LeftSecret(name, times.get(name) or until) for name in sorted({*names} - needed))
 
 
 def _role(role: Role, comment: str, roles: Mapping[str, Role], *, course: bool = False) -> Iterator[RoleStep]:

@@ -100,7 +100,8 @@ def _reason(
         return None
     if note.access not in (None, login.access):
         return f"its access was {note.access}"
-    return "the Secret of before holds its password, too" if note.left else None
+    known = any(left.until is None or now < left.until for left in note.left)
+    return "the Secret of before holds its password, too" if known else None
 
 
 def _other_logs_in(login: Login, active: str, roles: Mapping[str, Role]) -> bool:

@@ -17,6 +17,7 @@ async def see_to_what_has_begun(work: Work) -> float | None:
     Raises a Problem where the database is not this object's, or can't be seen to.
     """
     assert work.server.scan is not None
+    begun = work.world.now()
     seen = work.server.scan.of(work.wanted.database, also=work.wanted.role_names)
     if _may_be_due(work, seen):
         async with work.admin.locked(work.wanted.database) as connection:
@@ -25,7 +26,7 @@ async def see_to_what_has_begun(work: Work) -> float | None:
             if steps := _steps(work, seen):
                 await Executor(seen.admin, seen.admin_superuser, work.world.step).roles(connection, steps, {})
                 seen = await observe(work, connection)
-    retirement = next_retirement(work.wanted, seen.roles)
+    retirement = next_retirement(work.wanted, seen.roles, after=begun)
     return max(0.0, (retirement - work.world.now()).total_seconds()) if retirement is not None else None
 
 

@@ -17,7 +17,7 @@ from servicedb.errors import Problem, Terminal
 from servicedb.kube import secrets
 from servicedb.kube.resources import Key
 from servicedb.kube.secrets import Address, Written
-from servicedb.plan.credentials import LoginState, SeenSecret, login_state, secret_steps, secrets_before
+from servicedb.plan.credentials import LoginState, SeenSecret, login_state, overtaken_by, secret_steps, secrets_before
 from servicedb.plan.observed import Role
 from servicedb.plan.roles import earlier_access
 from servicedb.plan.rotation import Rotation, Schedule, is_handled, next_rotation, rotations
@@ -154,6 +154,7 @@ class Credentials:
 
     async def prepare(self, roles: Mapping[str, Role]) -> list[Step]:
         """Write a pending password wherever one is needed."""
+        await self._forget_overtaken(roles)
         await self._read_before(roles)
         steps = self.steps(roles)
         for step in steps:
@@ -172,13 +173,24 @@ class Credentials:
         self.refused = frozenset()
         return list(steps)
 
+    async def _forget_overtaken(self, roles: Mapping[str, Role]) -> None:
+        """Go on with no pending password of a half that is in use by what another Secret says."""
+        for login in self.wanted.logins:
+            there = self.written[login.role]
+            name = overtaken_by(login, self._seen(login), roles)
+            if there is None or name is None:
+                continue
+            other = await secrets.read(self.world.kube, self._secret(name, login.role))
+            if other is None or not other.seen.holds_what_is_pending_in(there.seen):
+                self.written[login.role] = replace(there, seen=there.seen.without_pending())
+
     async def _read_before(self, roles: Mapping[str, Role]) -> None:
         """Read the Secret of before of each login whose present one says nothing yet."""
         for login in self.wanted.logins:
             if self.states()[login.role] != LoginState(None, None):
                 continue
             for name in secrets_before(login, roles):
-                there = await secrets.read(self.world.kube, replace(self._address(login), name=name))
+                there = await secrets.read(self.world.kube, self._secret(name, login.role))
                 if there is not None and there.seen.ours and login_state(login, there.seen).active is not None:
                     self.before[login.role] = there
                     break
@@ -186,8 +198,7 @@ class Credentials:
     async def delete(self, step: DeleteSecret) -> None:
         """Delete a Secret of before, if it is ours."""
         self.world.step(step)
-        owner = f"{self.server.name}/{self.wanted.database}"
-        await secrets.delete(self.world.kube, Address(self.sdb.metadata.namespace, step.name, owner, step.role))
+        await secrets.delete(self.world.kube, self._secret(step.name, step.role))
 
     async def prove_and_activate(self, connection: Session, roles: Mapping[str, Role]) -> list[Step]:
         """Try every login that has not been tried with its present password, and activate the pending ones that work.
@@ -328,10 +339,13 @@ class Credentials:
         return next(login for login in self.wanted.logins if login.role == role)
 
     def _address(self, login: Login) -> Address:
+        return self._secret(login.secret_name, login.role)
+
+    def _secret(self, name: str, role: str) -> Address:
         return Address(
             self.sdb.metadata.namespace,
-            login.secret_name,
+            name,
             self.server.mark_of(self.wanted.database),
-            login.role,
+            role,
             formerly=self.server.former_marks_of(self.wanted.database, self.sdb.status.system_identifier),
         )

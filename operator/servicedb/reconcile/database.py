@@ -83,6 +83,7 @@ async def _bring(key: Key, sdb: ServiceDatabase, world: World) -> float | None:
     check_limits(wanted, server)
     if sdb.spec.mode == "Apply":
         server.markers.setdefault(wanted.database, marker)  # two at once must not both take the last place
+    begun = world.now()
     credentials = await Credentials.read(key, sdb, wanted, server, world)
     work = Work(key, sdb, wanted, server, server.admin, world, credentials)
     if sdb.spec.mode == "Plan":
@@ -100,7 +101,8 @@ async def _bring(key: Key, sdb: ServiceDatabase, world: World) -> float | None:
     if outcome.problem is not None and isinstance(outcome.problem, Retryable):
         raise outcome.problem
     roles = outcome.seen.roles
-    due = [time for time in (next_retirement(wanted, roles), credentials.next_rotation(roles)) if time]
+    retirement = next_retirement(wanted, roles, after=begun)
+    due = [time for time in (retirement, credentials.next_rotation(roles)) if time is not None]
     return max(0.0, (min(due) - world.now()).total_seconds()) if due else None
 
 

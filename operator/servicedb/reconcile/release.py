@@ -201,15 +201,15 @@ async def _delete_secrets(
     marker: Marker,
     noted: dict[str, RoleNote],
 ) -> None:
-    named = {name: note for name, note in noted.items() if note.secret}
+    named = {name: note for name, note in noted.items() if note.secrets}
     namespace = await world.namespace(marker.namespace, fresh=True)
     if namespace is not None and namespace.uid == marker.namespace_uid:
-        for role, secret in sorted({(note.role, note.secret or "") for note in named.values()}):
+        for role, secret in sorted({(note.role, secret) for note in named.values() for secret in note.secrets}):
             mark, formerly = server.mark_of(database), server.former_marks_of(database)
             world.step(DeleteSecret("its object is gone", role, secret))
             await secrets.delete(world.kube, secrets.Address(marker.namespace, secret, mark, role, formerly))
     steps = [
-        CommentOnRole("its Secret is deleted", name, replace(note, secret=None).comment())
+        CommentOnRole("its Secret is deleted", name, replace(note, secret=None, left=()).comment())
         for name, note in named.items()
     ]
     if steps:
