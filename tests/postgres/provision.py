@@ -165,6 +165,20 @@ class Round:
 
     steps: tuple[Step, ...]
     conditions: Mapping[str, Condition]
+    status: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def drift(self) -> list[str]:
+        """The differences that are listed."""
+        return list(self.status.get("drift", ()))
+
+    @property
+    def plan(self) -> list[str]:
+        return list(self.status.get("plan", ()))
+
+    @property
+    def in_sync(self) -> bool:
+        return self.conditions["InSync"].status == "True"
 
     @property
     def ready(self) -> Condition:
@@ -224,7 +238,8 @@ class Operator:
         await self.look()
         with contextlib.suppress(Problem):  # it stands in the status
             await database.reconcile(key_of(name), self.world)
-        return Round(tuple(self._steps), self._conditions(key_of(name)))
+        status = self.objects.read()[key_of(name).path].get("status", {})
+        return Round(tuple(self._steps), self._conditions(key_of(name)), status)
 
     async def look(self) -> dict[str, Condition]:
         """Look at the server; its conditions."""

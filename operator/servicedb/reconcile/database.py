@@ -43,7 +43,7 @@ async def reconcile(key: Key, world: World) -> float | None:
         return None
     await begin(world, key, sdb)
     try:
-        return await _bring(key, sdb, world)
+        due, told = await _bring(key, sdb, world)
     except Problem as raised:
         problem = _as_seen_here(raised)
         if isinstance(problem, Retryable):
@@ -58,6 +58,9 @@ async def reconcile(key: Key, world: World) -> float | None:
         unknown = Finding("InSync", "Unknown", problem.reason, "not looked at: see Ready")
         await report(world, key, sdb, [*of_problem(problem), unknown], _handled(sdb))
         return None
+    if told is not None:
+        raise told
+    return due
 
 
 def _as_seen_here(problem: Problem) -> Problem:
@@ -67,8 +70,9 @@ def _as_seen_here(problem: Problem) -> Problem:
     return Retryable(problem.reason, problem.message, condition="DatabaseReady", ready="Unknown")
 
 
-async def _bring(key: Key, sdb: ServiceDatabase, world: World) -> float | None:
-    """Returns the seconds until something falls due by itself, None where nothing does."""
+async def _bring(key: Key, sdb: ServiceDatabase, world: World) -> tuple[float | None, Retryable | None]:
+    """The seconds until something falls due by itself, None where nothing does; and what is to be tried again, but
+    has been reported already."""
     server = await _usable_server(sdb, world)
     marker = await _marker(sdb, server, world)
     wanted = resolve(sdb, server.resource, marker)
@@ -76,7 +80,7 @@ async def _bring(key: Key, sdb: ServiceDatabase, world: World) -> float | None:
     _check_same_server(sdb, server)
     if sdb.spec.suspend:
         await report(world, key, sdb, [Finding("Reconciling", "False", "Suspended", "spec.suspend is true")])
-        return None
+        return None, None
     check_limits(wanted, server)
     if sdb.spec.mode == "Apply":
         server.markers.setdefault(wanted.database, marker)  # two at once must not both take the last place
@@ -84,7 +88,7 @@ async def _bring(key: Key, sdb: ServiceDatabase, world: World) -> float | None:
     work = Work(key, sdb, wanted, server, server.admin, world, credentials)
     if sdb.spec.mode == "Plan":
         await _report_plan(work)
-        return None
+        return None, None
     seen = recent_scan(work)
     if seen is not None and await is_in_sync(work, seen):
         outcome = Outcome(seen, awaited=world.insides[key].awaited)
@@ -93,10 +97,9 @@ async def _bring(key: Key, sdb: ServiceDatabase, world: World) -> float | None:
     else:
         outcome = await carry_out(work)
     await _report_ready(work, outcome)
-    if outcome.problem is not None and isinstance(outcome.problem, Retryable):
-        raise outcome.problem
+    told = outcome.problem if isinstance(outcome.problem, Retryable) else None
     retirement = next_retirement(wanted, outcome.seen.roles)
-    return max(0.0, (retirement - world.now()).total_seconds()) if retirement is not None else None
+    return max(0.0, (retirement - world.now()).total_seconds()) if retirement is not None else None, told
 
 
 async def _usable_server(sdb: ServiceDatabase, world: World) -> Server:
