@@ -74,10 +74,10 @@ async def _bring(key: Key, sdb: ServiceDatabase, world: World) -> tuple[float | 
     """The seconds until something falls due by itself, None where nothing does; and what is to be tried again, but
     has been reported already."""
     server = await _usable_server(sdb, world)
-    marker = await _marker(sdb, server, world)
+    marker = await marker_of(sdb, server, world)
     wanted = resolve(sdb, server.resource, marker)
     assert server.admin is not None
-    _check_same_server(sdb, server)
+    check_same_server(sdb, server)
     if sdb.spec.suspend:
         await report(world, key, sdb, [Finding("Reconciling", "False", "Suspended", "spec.suspend is true")])
         return None, None
@@ -128,7 +128,7 @@ async def _usable_server(sdb: ServiceDatabase, world: World) -> Server:
     return server
 
 
-async def _marker(sdb: ServiceDatabase, server: Server, world: World) -> Marker:
+async def marker_of(sdb: ServiceDatabase, server: Server, world: World) -> Marker:
     """Whose the database is to be; raises where the namespace may have none."""
     namespace = await world.namespace(sdb.metadata.namespace)
     crd = await world.crd()
@@ -157,7 +157,7 @@ async def _marker(sdb: ServiceDatabase, server: Server, world: World) -> Marker:
     )
 
 
-def _check_same_server(sdb: ServiceDatabase, server: Server) -> None:
+def check_same_server(sdb: ServiceDatabase, server: Server) -> None:
     """The object's own memory of its server: it outlives a DatabaseServer that was deleted and made anew."""
     known, now = sdb.status.system_identifier, server.system_identifier
     acknowledged = {
