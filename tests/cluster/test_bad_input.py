@@ -109,14 +109,20 @@ ROWS: Final = [
         ),
         id="a label that would copy the Secret",
     ),
+    pytest.param(
+        Row(
+            "overridden",
+            {"spec.roles.app.overrides": [{"table": "no_schema", "privileges": []}]},
+            "InvalidOverride",
+            "write it with its schema",
+        ),
+        id="an override without a schema",
+    ),
     *(
         pytest.param(Row(name, changes, "NotSupportedYet", words), id=f"not yet: {words}")
         for name, changes, words in (
-            ("plan", {"spec.mode": "Plan"}, "spec.mode Plan"),
-            ("report", {"spec.driftPolicy": "Report"}, "spec.driftPolicy Report"),
             ("drop", {"spec.deletion": {"policy": "Delete"}}, "spec.deletion.policy Delete"),
             ("rotate", {"spec.credentials": {"rotateEvery": "30d"}}, "spec.credentials.rotateEvery"),
-            ("over", {"spec.roles.app.overrides": [{"table": "public.t", "privileges": []}]}, "overrides"),
         )
     ),
 ]

@@ -47,20 +47,25 @@ async def reconcile(key: Key, world: World) -> float | None:
     except Problem as raised:
         problem = _as_seen_here(raised)
         if isinstance(problem, Retryable):
-            await report(world, key, sdb, of_problem(problem))  # not handled: what was asked for has not been done
+            await report(world, key, sdb, _findings(sdb, problem))  # not handled: what was asked for is yet to be done
             server = world.servers.get(sdb.spec.server_ref.name)
             if problem.ready == "Unknown" and server is not None and server.problem is None:
                 world.enqueue_after(server.key, _LOOK_SECONDS)
             raise problem from raised
-        if sdb.spec.mode == "Plan" and sdb.status.applied_generation is not None:
-            await report(world, key, sdb, of_problem(problem)[-1:], _handled(sdb))  # Ready keeps its last truth
-            return None
-        unknown = Finding("InSync", "Unknown", problem.reason, "not looked at: see Ready")
-        await report(world, key, sdb, [*of_problem(problem), unknown], _handled(sdb))
+        found = _findings(sdb, problem)
+        if len(found) > 1:
+            found.append(Finding("InSync", "Unknown", problem.reason, "not looked at: see Ready"))
+        await report(world, key, sdb, found, _handled(sdb))
         return None
     if told is not None:
         raise told
     return due
+
+
+def _findings(sdb: ServiceDatabase, problem: Problem) -> list[Finding]:
+    """What a problem says of the object. One with a plan has been made before: Ready keeps its last truth."""
+    found = of_problem(problem)
+    return found[-1:] if sdb.spec.mode == "Plan" and sdb.status.applied_generation is not None else found
 
 
 def _as_seen_here(problem: Problem) -> Problem:
