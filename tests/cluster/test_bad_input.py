@@ -109,6 +109,15 @@ ROWS: Final = [
         ),
         id="a label that would copy the Secret",
     ),
+    pytest.param(
+        Row(
+            "overridden",
+            {"spec.roles.app.overrides": [{"table": "no_schema", "privileges": []}]},
+            "InvalidOverride",
+            "write it with its schema",
+        ),
+        id="an override without a schema",
+    ),
 ]
 
 

@@ -172,6 +172,20 @@ class Round:
     conditions: Mapping[str, Condition]
     due: timedelta | None = None
     """Until something falls due by itself, where it does."""
+    status: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def drift(self) -> list[str]:
+        """The differences that are listed."""
+        return list(self.status.get("drift", ()))
+
+    @property
+    def plan(self) -> list[str]:
+        return list(self.status.get("plan", ()))
+
+    @property
+    def in_sync(self) -> bool:
+        return self.conditions["InSync"].status == "True"
 
     @property
     def ready(self) -> Condition:
@@ -233,8 +247,12 @@ class Operator:
         due = None
         with contextlib.suppress(Problem, TryAgain):  # it stands in the status
             due = await database.reconcile(key_of(name), self.world)
+        status = self.objects.read()[key_of(name).path].get("status", {})
         return Round(
-            tuple(self._steps), self._conditions(key_of(name)), timedelta(seconds=due) if due is not None else None
+            tuple(self._steps),
+            self._conditions(key_of(name)),
+            timedelta(seconds=due) if due is not None else None,
+            status,
         )
 
     async def look(self) -> dict[str, Condition]:

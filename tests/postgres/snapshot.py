@@ -29,7 +29,8 @@ FROM pg_database WHERE datname = current_database()
 """
 _ROLES = """
 SELECT rolname AS name, rolcanlogin AS login, rolinherit AS inherit, rolconnlimit AS connection_limit,
-       rolvaliduntil::text AS valid_until, rolsuper OR rolcreatedb OR rolcreaterole OR rolreplication OR rolbypassrls
+       nullif(rolvaliduntil, 'infinity')::text AS valid_until,
+       rolsuper OR rolcreatedb OR rolcreaterole OR rolreplication OR rolbypassrls
        AS privileged, shobj_description(oid, 'pg_authid') AS comment
 FROM pg_roles WHERE starts_with(rolname, current_database() || '__')
 """
@@ -61,6 +62,24 @@ _EXTENSIONS = """
 SELECT e.extname AS name, n.nspname AS schema, pg_get_userbyid(e.extowner) AS owner
 FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace
 """
+_RELATIONS = """
+SELECT c.oid::regclass::text AS name, c.relkind::text AS kind, pg_get_userbyid(c.relowner) AS owner,
+       c.relacl::text[] AS privileges, (SELECT array_agg(attname || ': ' || attacl::text) FROM pg_attribute
+                                        WHERE attrelid = c.oid AND attacl IS NOT NULL) AS columns
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE nspname !~ '^pg_' AND nspname <> 'information_schema' AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
+"""
+_ROUTINES = """
+SELECT p.oid::regprocedure::text AS name, pg_get_userbyid(p.proowner) AS owner, p.proacl::text[] AS privileges
+FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
+WHERE nspname !~ '^pg_' AND nspname <> 'information_schema'
+  AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = p.oid AND d.deptype = 'e')
+"""
+_TYPES = """
+SELECT t.oid::regtype::text AS name, pg_get_userbyid(t.typowner) AS owner, t.typacl::text[] AS privileges
+FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace
+WHERE nspname !~ '^pg_' AND nspname <> 'information_schema' AND t.typtype IN ('d', 'e')
+"""
 
 
 def snapshot(connection: Connection[Any], *, admin: str) -> Snapshot:
@@ -74,6 +93,9 @@ def snapshot(connection: Connection[Any], *, admin: str) -> Snapshot:
         "schemas": _SCHEMAS,
         "default privileges": _DEFAULTS,
         "extensions": _EXTENSIONS,
+        "relations": _RELATIONS,
+        "routines": _ROUTINES,
+        "types": _TYPES,
     }
     found = {part: [_with_kind(row) for row in _rows(connection, query)] for part, query in parts.items()}
     bootstrap = connection.execute("SELECT rolname FROM pg_roles WHERE oid = 10").fetchone()

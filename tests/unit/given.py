@@ -5,8 +5,9 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from servicedb.naming import RoleNames
+from servicedb.plan.inside import AT_BIRTH
 from servicedb.plan.marker import LeftSecret, Marker, RoleNote
-from servicedb.plan.observed import Database, InsideScan, Membership, Privilege, Role, Schema, ServerScan, Settings
+from servicedb.plan.observed import Database, Membership, Privilege, Role, ServerScan, Settings
 from servicedb.plan.wanted import Access, Login, Wanted
 
 NOW = datetime(2025, 3, 1, 12, 0, tzinfo=UTC)
@@ -33,18 +34,8 @@ ONLY_APP = replace(WANTED, logins=(APP,))
 ONLY_FIXED = replace(WANTED, logins=(FIXED,))
 
 PUBLIC_AT_BIRTH = frozenset({Privilege("PUBLIC", "CONNECT"), Privilege("PUBLIC", "TEMPORARY")})
-DEFAULTS_AT_BIRTH: Mapping[str, frozenset[Privilege]] = {
-    "TABLES": frozenset(),
-    "SEQUENCES": frozenset(),
-    "ROUTINES": frozenset({Privilege("PUBLIC", "EXECUTE")}),
-    "TYPES": frozenset({Privilege("PUBLIC", "USAGE")}),
-    "SCHEMAS": frozenset(),
-}
-INSIDE_AT_BIRTH = InsideScan(
-    schemas={"public": Schema("public", "pg_database_owner", frozenset({Privilege("PUBLIC", "USAGE")}))},
-    default_privileges=DEFAULTS_AT_BIRTH,
-    extensions={},
-)
+DEFAULTS_AT_BIRTH: Mapping[str, frozenset[Privilege]] = AT_BIRTH.default_privileges
+INSIDE_AT_BIRTH = replace(AT_BIRTH, extensions={})
 """What PostgreSQL shows of the inside of a database that nobody has changed yet."""
 
 
@@ -63,8 +54,8 @@ def roles_in_sync(
     names = wanted.names
     roles = [
         Role(names.owner, login=False, comment=(marker or wanted.marker).comment()),
-        Role(names.read_write, login=False, comment=RoleNote(names.owner, "rw").comment()),
-        Role(names.read_only, login=False, comment=RoleNote(names.owner, "ro").comment()),
+        Role(names.read_write, login=False, comment=RoleNote(names.owner, "rw", granted=True).comment()),
+        Role(names.read_only, login=False, comment=RoleNote(names.owner, "ro", granted=True).comment()),
     ]
     roles += [
         Role(

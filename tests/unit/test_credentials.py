@@ -114,7 +114,7 @@ def test_a_pending_password_that_is_refused_is_replaced_on_the_same_half():
     steps = secret_steps(
         ONLY_APP, {"app": secret(APP_A, pending=APP_B)}, halves(a=True, b=True), refused=frozenset({"app"})
     )
-    assert steps == [PrepareSecret("the server does not accept its pending password", "app", APP_B)]
+    assert steps == [PrepareSecret("the server does not accept its pending password", "app", APP_B, repairs=True)]
 
 
 @pytest.mark.parametrize("there", [{}, {"orders_user": Role("orders_user", login=True, comment=note(FIXED))}])

@@ -5,19 +5,29 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from servicedb.plan.database import EXTENSION_SCHEMA, current_marker, database_privileges, database_steps
+from servicedb.plan.database import (
+    EXTENSION_SCHEMA,
+    current_marker,
+    database_privileges,
+    database_steps,
+    role_setting_steps,
+)
+from servicedb.plan.narrow import Narrowed
 from servicedb.plan.observed import Database, Privilege, ServerScan
 from servicedb.plan.steps import (
+    ChangeDatabaseOwner,
     ChangeSetting,
     CreateDatabase,
     DatabaseStep,
     GrantOnDatabase,
     OpenDatabase,
+    ResetRoleSetting,
     RevokeOnDatabase,
 )
 from servicedb.plan.wanted import Wanted
 
 from tests.unit.given import (
+    ADMIN,
     APP,
     APP_A,
     APP_B,
@@ -78,6 +88,39 @@ def test_from_nothing_the_database_is_made_closed_to_the_public_granted_set_and_
 def test_the_database_is_made_as_the_spec_says():
     wanted = replace(ONLY_APP, encoding="LATIN1", locale="C", locale_provider="Libc")
     assert next(database_steps(wanted, scan())) == CreateDatabase("missing", "orders", "LATIN1", "C", "Libc")
+
+
+def test_a_database_of_another_owner_comes_back_first_and_what_the_admin_was_granted_meanwhile_is_its_own():
+    seen = with_database(owner=STRANGER, owner_reached=False)
+    there = seen.databases["orders"]
+    seen = replace(
+        seen, databases={"orders": replace(there, privileges=there.privileges | {Privilege(ADMIN, "CONNECT")})}
+    )
+    assert list(database_steps(ONLY_APP, seen)) == [
+        ChangeDatabaseOwner("owned by another role", "orders", ADMIN, STRANGER, take_up=True)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("parameter", "expected"),
+    [
+        ("search_path", [ResetRoleSetting("set in every database", APP_A, "search_path")]),
+        ("role", [ResetRoleSetting("set in every database", APP_A, "role")]),
+        ("work_mem", [ResetRoleSetting("set in every database", APP_A, "work_mem")]),
+        ("log_statement", []),
+    ],
+)
+def test_settings_of_a_role_in_every_database_are_undone_but_for_an_admins_own(parameter, expected):
+    seen = with_settings({parameter: "x"}, APP_A, of="")
+    assert list(role_setting_steps(ONLY_APP, seen)) == expected
+    assert Narrowed(seen).of("orders").settings[("", APP_A)] == {parameter: "x"}
+
+
+def test_a_database_that_was_closed_by_hand_keeps_its_oid_in_the_marker():
+    seen = with_database(allow_connections=False)
+    oid = seen.databases["orders"].oid
+    assert current_marker(ONLY_APP, seen).oid == oid
+    assert [step for step in database_steps(ONLY_APP, seen) if not isinstance(step, OpenDatabase)] == []
 
 
 def test_nothing_is_done_to_a_database_that_is_as_it_should_be():

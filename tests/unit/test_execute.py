@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from servicedb.plan.observed import PUBLIC, Membership, Privilege
+from servicedb.plan.observed import PUBLIC, Membership, ObjectName, Privilege
 from servicedb.plan.steps import (
     CREATION,
     DELETION,
@@ -16,6 +16,8 @@ from servicedb.plan.steps import (
     ROTATION,
     UNDO,
     AlterRole,
+    ChangeDatabaseOwner,
+    ChangeObjectOwner,
     ChangeSchemaOwner,
     ChangeSetting,
     CloseDatabase,
@@ -33,14 +35,18 @@ from servicedb.plan.steps import (
     Grant,
     GrantByDefault,
     GrantOnDatabase,
+    GrantOnObjects,
     GrantOnSchema,
+    NoteGranted,
     NoteOnLogin,
     OpenDatabase,
     OpenLogin,
     PrepareSecret,
+    ResetRoleSetting,
     Revoke,
     RevokeByDefault,
     RevokeOnDatabase,
+    RevokeOnObjects,
     RevokeOnSchema,
     SecretStep,
     SetPassword,
@@ -54,6 +60,9 @@ QUOTED = '"o""; DROP TABLE x; --"'
 APP = Membership("orders__rw", "orders__app_a", inherit=True, set_role=True)
 MIGRATOR = Membership("orders__owner", "orders__migrator_a", inherit=False, set_role=True)
 WHY = "why"
+
+TABLES = (ObjectName("TABLE", "s", "t"), ObjectName("TABLE", "s", "U"))
+ROUTINE = (ObjectName("ROUTINE", "s", "f", (("pg_catalog", "int4"), ("s", "_state"))),)
 
 TABLE: list[tuple[Step, list[str]]] = [
     (
@@ -76,6 +85,30 @@ TABLE: list[tuple[Step, list[str]]] = [
     (AlterRole(WHY, "r", ("LOGIN", "CONNECTION LIMIT 5")), ['ALTER ROLE "r" LOGIN CONNECTION LIMIT 5']),
     (CommentOnRole(WHY, "r", '{"a":"\\u0041"}'), ['COMMENT ON ROLE "r" IS E\'{"a":"\\\\u0041"}\'']),
     (DropRole(WHY, "r"), ['DROP ROLE "r"']),
+    (AlterRole(WHY, "r", ("VALID UNTIL infinity",)), ["ALTER ROLE \"r\" VALID UNTIL 'infinity'"]),
+    (ResetRoleSetting(WHY, "r", "search_path"), ['ALTER ROLE "r" RESET "search_path"']),
+    (ChangeDatabaseOwner(WHY, "d", "o", "p", True), ['ALTER DATABASE "d" OWNER TO "o"']),
+    (NoteGranted(WHY, "r", "{}"), ["COMMENT ON ROLE \"r\" IS '{}'"]),
+    (
+        ChangeObjectOwner(WHY, TABLES, "o", "p", True),
+        ['ALTER TABLE "s"."t" OWNER TO "o"', 'ALTER TABLE "s"."U" OWNER TO "o"'],
+    ),
+    (
+        ChangeObjectOwner(WHY, ROUTINE, "o", "p", False),
+        ['ALTER ROUTINE "s"."f"("pg_catalog"."int4", "s"."_state") OWNER TO "o"'],
+    ),
+    (
+        GrantOnObjects(WHY, TABLES, "r", ("INSERT", "SELECT")),
+        ['GRANT INSERT, SELECT ON TABLE "s"."t", "s"."U" TO "r"'],
+    ),
+    (
+        RevokeOnObjects(WHY, TABLES, PUBLIC, ("SELECT",)),
+        ['REVOKE SELECT ON TABLE "s"."t", "s"."U" FROM PUBLIC CASCADE'],
+    ),
+    (
+        RevokeOnObjects(WHY, TABLES[:1], "r", ("INSERT", "SELECT"), ("a", "B"), True),
+        ['REVOKE GRANT OPTION FOR INSERT ("a", "B"), SELECT ("a", "B") ON TABLE "s"."t" FROM "r" CASCADE'],
+    ),
     (Grant(WHY, APP), ['GRANT "orders__rw" TO "orders__app_a" WITH INHERIT TRUE, SET TRUE']),
     (Grant(WHY, MIGRATOR), ['GRANT "orders__owner" TO "orders__migrator_a" WITH INHERIT FALSE, SET TRUE']),
     (Revoke(WHY, APP), ['REVOKE "orders__rw" FROM "orders__app_a" CASCADE']),
@@ -232,6 +265,15 @@ HOSTILE: list[tuple[Step, list[str]]] = [
         ChangeSetting(WHY, "d", None, "search_path", "a', b"),
         ["ALTER DATABASE \"d\" SET \"search_path\" TO 'a''', 'b'"],
     ),
+    (
+        RevokeOnObjects(WHY, (ObjectName("ROUTINE", EVIL, EVIL, ((EVIL, EVIL),)),), EVIL, ("EXECUTE",)),
+        [f"REVOKE EXECUTE ON ROUTINE {QUOTED}.{QUOTED}({QUOTED}.{QUOTED}) FROM {QUOTED} CASCADE"],
+    ),
+    (
+        GrantOnObjects(WHY, (ObjectName("TABLE", EVIL, EVIL),), EVIL, ("SELECT",)),
+        [f"GRANT SELECT ON TABLE {QUOTED}.{QUOTED} TO {QUOTED}"],
+    ),
+    (ResetRoleSetting(WHY, EVIL, EVIL), [f"ALTER ROLE {QUOTED} RESET {QUOTED}"]),
     (OpenDatabase(WHY, EVIL, EVIL, ""), [f"COMMENT ON ROLE {QUOTED} IS", f"ALTER DATABASE {QUOTED} WITH"]),
     (CreateSchema(WHY, EVIL, EVIL), [f"CREATE SCHEMA {QUOTED} AUTHORIZATION {QUOTED}"]),
     (ChangeSchemaOwner(WHY, EVIL, EVIL), [f"ALTER SCHEMA {QUOTED} OWNER TO {QUOTED}"]),
@@ -284,7 +326,9 @@ def test_no_other_option_passes(option):
         found = text(AlterRole(WHY, "r", (option,)))
     except ValueError:
         return
-    assert re.fullmatch(r'ALTER ROLE "r" (NO\w+|LOGIN|INHERIT|CONNECTION LIMIT -?[0-9]+)', found[0])
+    assert re.fullmatch(
+        r"""ALTER ROLE "r" (NO\w+|LOGIN|INHERIT|CONNECTION LIMIT -?[0-9]+|VALID UNTIL 'infinity')""", found[0]
+    )
 
 
 @pytest.mark.parametrize("privilege", ["ALL", "ALL PRIVILEGES", "connect", "SET", "CONNECT, CREATE", "x", ""])
@@ -293,6 +337,8 @@ def test_other_privileges_are_refused(privilege):
         GrantOnDatabase(WHY, "d", Privilege("r", privilege)),
         RevokeOnSchema(WHY, "s", Privilege("r", privilege)),
         GrantByDefault(WHY, "o", "TABLES", Privilege("r", privilege)),
+        GrantOnObjects(WHY, TABLES, "r", (privilege,)),
+        RevokeOnObjects(WHY, TABLES, "r", (privilege,)),
     ):
         with pytest.raises(LookupError):
             statements(step, server_version=16_00_04)

@@ -17,7 +17,7 @@ APP_WITHOUT_SET = replace(APP, set_role=False)
 APP_WITHOUT_INHERIT = replace(APP, inherit=False)
 BY_HAND = Membership(OWNER, STRANGER, inherit=True, set_role=True)
 APP_WITH_ADMIN = replace(APP, grantable=True)
-MISSING, UNWANTED = "missing", "not in the spec"
+MISSING, OTHERWISE, UNWANTED = "missing", "granted with other options", "not in the spec"
 
 
 def memberships(grantable: st.SearchStrategy[bool]) -> st.SearchStrategy[frozenset[Membership]]:
@@ -40,10 +40,10 @@ def memberships(grantable: st.SearchStrategy[bool]) -> st.SearchStrategy[frozens
     [
         pytest.param({APP}, [], id="in sync"),
         pytest.param(set(), [Grant(MISSING, APP)], id="missing"),
-        pytest.param({APP_WITHOUT_SET}, [Grant(MISSING, APP)], id="without SET"),
-        pytest.param({APP_WITHOUT_INHERIT}, [Grant(MISSING, APP)], id="without INHERIT"),
+        pytest.param({APP_WITHOUT_SET}, [Grant(OTHERWISE, APP)], id="without SET"),
+        pytest.param({APP_WITHOUT_INHERIT}, [Grant(OTHERWISE, APP)], id="without INHERIT"),
         pytest.param(
-            {APP_WITH_ADMIN}, [Revoke("could be passed on", APP_WITH_ADMIN), Grant(MISSING, APP)], id="with ADMIN"
+            {APP_WITH_ADMIN}, [Revoke("could be passed on", APP_WITH_ADMIN), Grant(OTHERWISE, APP)], id="with ADMIN"
         ),
         pytest.param({APP, BY_HAND}, [Revoke(UNWANTED, BY_HAND)], id="granted by hand"),
         pytest.param({BY_HAND}, [Grant(MISSING, APP), Revoke(UNWANTED, BY_HAND)], id="grants before revokes"),

@@ -192,11 +192,22 @@ def test_no_login_is_shut_out_and_together_they_keep_to_the_limit(total, own):
             {"spec.roles.app.parameters": {"session_preload_libraries": "evil"}}, "InvalidParameter",
             "parameters of spec.roles app", id="a login's parameter",
         ),
-        pytest.param({"spec.mode": "Plan"}, "NotSupportedYet", "spec.mode Plan", id="Plan"),
-        pytest.param({"spec.driftPolicy": "Report"}, "NotSupportedYet", "spec.driftPolicy Report", id="Report"),
         pytest.param(
-            {"spec.roles.app.overrides": [{"table": "a.b", "privileges": []}]}, "NotSupportedYet", "overrides",
-            id="overrides",
+            {"spec.roles.app.overrides": [{"table": "just_a_table", "privileges": []}]}, "InvalidOverride",
+            "write it with its schema", id="override without a schema",
+        ),
+        pytest.param(
+            {"spec.roles.app.overrides": [{"table": "a.b", "privileges": []}, {"table": 'A."b"', "privileges": []}]},
+            "InvalidOverride", "twice", id="one table by two names",
+        ),
+        pytest.param(
+            {"spec.roles.app.access": "Owner", "spec.roles.app.overrides": [{"table": "a.b", "privileges": []}]},
+            "InvalidOverride", "owns every table", id="overrides of an owner",
+        ),
+        pytest.param(
+            {"spec.databaseName": "a" * 50, "spec.roles.readOnly": {
+                "secretName": "s", "overrides": [{"table": "a.b", "privileges": []}]}},
+            "InvalidName", "__readonly_grp", id="group's name too long",
         ),
     ],
 )  # fmt: skip
@@ -217,9 +228,14 @@ def test_a_parameter_that_can_not_be_had_turns_what_it_is_a_parameter_of(path, c
     assert raised.value.condition == condition
 
 
-def test_all_that_is_not_supported_yet_is_said_at_once():
-    with pytest.raises(Terminal, match=r"spec.mode Plan and spec.driftPolicy Report; take it out"):
-        wanted({"spec.mode": "Plan", "spec.driftPolicy": "Report"})
+def test_a_role_with_overrides_works_as_a_group_of_its_own():
+    overrides = [{"table": "public.Audit_Log", "privileges": ["SELECT"]}, {"table": 'app."Sums"', "privileges": []}]
+    found = wanted({"spec.roles.app.overrides": overrides})
+    group = found.all_groups[-1]
+    assert (group.name, group.note, group.access) == (f"{found.database}__app_grp", "app_grp", Access.READ_WRITE)
+    assert group.overrides == {("public", "audit_log"): {"SELECT"}, ("app", "Sums"): frozenset()}
+    assert next(login for login in found.logins if login.role == "app").works_as == group.name
+    assert group.name in found.role_names
 
 
 @pytest.mark.parametrize(

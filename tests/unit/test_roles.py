@@ -80,8 +80,8 @@ def test_from_nothing_every_role_is_made_and_only_what_has_a_password_logs_in():
     app, migrator, reader = note(APP), note(MIGRATOR), note(READER)
     assert found == [
         CreateRole("missing", OWNER, False, True, -1, MARKER.comment()),
-        CreateRole("missing", RW, False, True, -1, RoleNote(OWNER, "rw").comment()),
-        CreateRole("missing", RO, False, True, -1, RoleNote(OWNER, "ro").comment()),
+        CreateRole("missing", RW, False, True, -1, RoleNote(OWNER, "rw", granted=True).comment()),
+        CreateRole("missing", RO, False, True, -1, RoleNote(OWNER, "ro", granted=True).comment()),
         CreateRole("missing", APP_A, True, True, 20, app),
         CreateRole("missing", APP_B, False, True, 20, app),
         SetPassword("its Secret holds a pending password", "app", APP_A),
@@ -112,6 +112,7 @@ def test_nothing_is_done_to_roles_that_are_as_they_should_be():
         pytest.param(RO, {"createrole": True}, "NOCREATEROLE", id="createrole"),
         pytest.param(APP_A, {"replication": True}, "NOREPLICATION", id="replication"),
         pytest.param(MIGRATOR_A, {"bypassrls": True}, "NOBYPASSRLS", id="bypassrls"),
+        pytest.param(APP_A, {"valid_until": "2020-01-01 00:00:00+00"}, "VALID UNTIL infinity", id="expired"),
     ],
 )
 def test_an_attribute_that_differs_is_repaired_alone(name, changes, option):
@@ -127,7 +128,7 @@ def test_attributes_of_one_role_are_repaired_in_one_statement():
     ("name", "comment"),
     [
         pytest.param(OWNER, MARKER.comment(), id="marker"),
-        pytest.param(RW, RoleNote(OWNER, "rw").comment(), id="group"),
+        pytest.param(RW, RoleNote(OWNER, "rw", granted=True).comment(), id="group"),
         pytest.param(APP_A, note(APP), id="login"),
     ],
 )
@@ -135,6 +136,18 @@ def test_attributes_of_one_role_are_repaired_in_one_statement():
 def test_a_comment_that_differs_is_repaired(name, comment, there):
     expected = [CommentOnRole("its comment differs", name, comment)]
     assert steps(changed(roles_in_sync(), name, comment=there)) == expected
+
+
+@pytest.mark.parametrize("granted", [True, False])
+def test_the_note_of_first_grants_stays_as_it_is(granted):
+    comment = RoleNote(OWNER, "rw", granted=granted).comment()
+    assert steps(changed(roles_in_sync(), RW, comment=comment)) == []
+
+
+def test_a_group_that_is_made_when_the_database_is_there_has_its_first_grants_yet_to_come():
+    roles = {name: role for name, role in roles_in_sync().items() if name != RW}
+    opened = list(role_steps(WANTED, MARKER.with_oid(16_400), {}, roles, now=NOW, overlap=OVERLAP))
+    assert CreateRole("missing", RW, False, True, -1, RoleNote(OWNER, "rw").comment()) in opened
 
 
 COURSE = "its Secret, its access or its time to leave differs"

@@ -34,7 +34,12 @@ _AT_BIRTH = frozenset({Privilege(PUBLIC, "CONNECT"), Privilege(PUBLIC, "TEMPORAR
 def current_marker(wanted: Wanted, seen: ServerScan) -> Marker:
     """The marker as it should stand now: with the database's OID once it has been opened, never before."""
     database = seen.databases.get(wanted.database)
-    return wanted.marker.with_oid(database.oid if database is not None and database.allow_connections else None)
+    if database is None:
+        return wanted.marker.with_oid(None)
+    owner = seen.roles.get(wanted.names.owner)
+    known = Marker.read(owner.comment) if owner is not None else None
+    opened = database.allow_connections or (known is not None and known.oid == database.oid)  # or closed since, by hand
+    return wanted.marker.with_oid(database.oid if opened else None)
 
 
 def database_steps(wanted: Wanted, seen: ServerScan) -> Iterator[Step]:

@@ -79,7 +79,8 @@ def group_note(wanted: Wanted, group: Group, roles: Mapping[str, Role], *, anew:
     if seen is None:
         return replace(note, granted=anew)
     noted = RoleNote.read(seen.comment)
-    return replace(note, granted=noted is None or noted.granted)
+    lost = noted is None or noted.owner != note.owner
+    return replace(note, granted=lost or (noted is not None and noted.granted))
 
 
 def _login(

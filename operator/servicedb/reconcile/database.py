@@ -46,21 +46,29 @@ async def reconcile(key: Key, world: World) -> float | None:
         return None
     await begin(world, key, sdb)
     try:
-        return await _bring(key, sdb, world)
+        due, told = await _bring(key, sdb, world)
     except Problem as raised:
         problem = _as_seen_here(raised)
         if isinstance(problem, Retryable):
-            await report(world, key, sdb, of_problem(problem))  # not handled: what was asked for has not been done
+            await report(world, key, sdb, _findings(sdb, problem))  # not handled: what was asked for is yet to be done
             server = world.servers.get(sdb.spec.server_ref.name)
             if problem.ready == "Unknown" and server is not None and server.problem is None:
                 world.enqueue_after(server.key, _LOOK_SECONDS)
             raise problem from raised
-        if sdb.spec.mode == "Plan" and sdb.status.applied_generation is not None:
-            await report(world, key, sdb, of_problem(problem)[-1:], _handled(sdb))  # Ready keeps its last truth
-            return None
-        unknown = Finding("InSync", "Unknown", problem.reason, "not looked at: see Ready")
-        await report(world, key, sdb, [*of_problem(problem), unknown], _handled(sdb))
+        found = _findings(sdb, problem)
+        if len(found) > 1:
+            found.append(Finding("InSync", "Unknown", problem.reason, "not looked at: see Ready"))
+        await report(world, key, sdb, found, _handled(sdb))
         return None
+    if told is not None:
+        raise told
+    return due
+
+
+def _findings(sdb: ServiceDatabase, problem: Problem) -> list[Finding]:
+    """What a problem says of the object. One with a plan has been made before: Ready keeps its last truth."""
+    found = of_problem(problem)
+    return found[-1:] if sdb.spec.mode == "Plan" and sdb.status.applied_generation is not None else found
 
 
 def _as_seen_here(problem: Problem) -> Problem:
@@ -70,16 +78,17 @@ def _as_seen_here(problem: Problem) -> Problem:
     return Retryable(problem.reason, problem.message, condition="DatabaseReady", ready="Unknown")
 
 
-async def _bring(key: Key, sdb: ServiceDatabase, world: World) -> float | None:
-    """Returns the seconds until something falls due by itself, None where nothing does."""
+async def _bring(key: Key, sdb: ServiceDatabase, world: World) -> tuple[float | None, Retryable | None]:
+    """The seconds until something falls due by itself, None where nothing does; and what is to be tried again, but
+    has been reported already."""
     server = await _usable_server(sdb, world)
-    marker = await _marker(sdb, server, world)
+    marker = await marker_of(sdb, server, world)
     wanted = resolve(sdb, server.resource, marker)
     assert server.admin is not None
-    _check_same_server(sdb, server)
+    check_same_server(sdb, server)
     if sdb.spec.suspend:
         await report(world, key, sdb, [Finding("Reconciling", "False", "Suspended", "spec.suspend is true")])
-        return await _while_suspended(key, sdb, wanted, server, world)
+        return await _while_suspended(key, sdb, wanted, server, world), None
     check_limits(wanted, server)
     if sdb.spec.mode == "Apply":
         server.markers.setdefault(wanted.database, marker)  # two at once must not both take the last place
@@ -89,7 +98,7 @@ async def _bring(key: Key, sdb: ServiceDatabase, world: World) -> float | None:
     if sdb.spec.mode == "Plan":
         seconds = await see_to_what_has_begun(work)
         await _report_plan(work)
-        return seconds
+        return seconds, None
     seen = recent_scan(work)
     if seen is not None and await is_in_sync(work, seen):
         outcome = Outcome(seen, awaited=world.insides[key].awaited)
@@ -98,12 +107,11 @@ async def _bring(key: Key, sdb: ServiceDatabase, world: World) -> float | None:
     else:
         outcome = await carry_out(work)
     await _report_ready(work, outcome)
-    if outcome.problem is not None and isinstance(outcome.problem, Retryable):
-        raise outcome.problem
+    told = outcome.problem if isinstance(outcome.problem, Retryable) else None
     roles = outcome.seen.roles
     retirement = next_retirement(wanted, roles, after=begun)
     due = [time for time in (retirement, credentials.next_rotation(roles)) if time is not None]
-    return max(0.0, (min(due) - world.now()).total_seconds()) if due else None
+    return max(0.0, (min(due) - world.now()).total_seconds()) if due else None, told
 
 
 async def _while_suspended(
@@ -146,7 +154,7 @@ async def _usable_server(sdb: ServiceDatabase, world: World) -> Server:
     return server
 
 
-async def _marker(sdb: ServiceDatabase, server: Server, world: World) -> Marker:
+async def marker_of(sdb: ServiceDatabase, server: Server, world: World) -> Marker:
     """Whose the database is to be; raises where the namespace may have none."""
     namespace = await world.namespace(sdb.metadata.namespace)
     crd = await world.crd()
@@ -175,7 +183,7 @@ async def _marker(sdb: ServiceDatabase, server: Server, world: World) -> Marker:
     )
 
 
-def _check_same_server(sdb: ServiceDatabase, server: Server) -> None:
+def check_same_server(sdb: ServiceDatabase, server: Server) -> None:
     """The object's own memory of its server: it outlives a DatabaseServer that was deleted and made anew."""
     known, now = sdb.status.system_identifier, server.system_identifier
     acknowledged = {

@@ -20,6 +20,8 @@ async def list_drift(work: Work) -> Outcome:
         execute = Executor(seen.admin, seen.admin_superuser, work.world.step)
         done += await work.credentials.prepare(seen.roles)
         done += await _keep_up(work, connection, seen, execute)
+        if {*role_changes(work, seen), *database_changes(work, seen)} - {*done}:
+            work.credentials.forget_proofs()  # any of it may keep a login from working
         problem = await _prove(work, connection, seen, done)
         seen = await observe(work, connection)
         if following := await _keep_up(work, connection, seen, execute):
@@ -53,7 +55,8 @@ async def _prove(work: Work, connection: Session, seen: ServerScan, done: list[S
     try:
         done += await work.credentials.prove_and_activate(connection, seen.roles)
     except Problem as problem:
-        return problem
+        words = f"{problem.message}; what was changed by hand stands in status.drift"
+        return type(problem)(problem.reason, words, condition=problem.condition, ready=problem.ready)
     if work.credentials.refused:
         names = ", ".join(sorted(work.credentials.refused))
         return Terminal(

@@ -115,6 +115,14 @@ async def open_server(server: Server, world: World) -> ServerFacts:
     return facts
 
 
+async def enter(server: Server, world: World) -> None:
+    """Log in for somebody who only looks: nothing is made, not even the operator's own database."""
+    account = await _account(server.resource, world)
+    await _keep_admin(server, await _endpoint(server, world), account)
+    server.system_identifier = server.resource.status.system_identifier
+    await scan(server)
+
+
 async def scan(server: Server) -> None:
     """Read the shared catalogues of `server` once, for all its databases."""
     assert server.admin is not None
