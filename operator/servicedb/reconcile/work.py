@@ -25,6 +25,7 @@ from servicedb.plan.steps import (
     CreateRole,
     DatabaseStep,
     InsideStep,
+    NoteGranted,
     ObjectStep,
     Revoke,
     RoleStep,
@@ -168,7 +169,7 @@ async def carry_out(work: Work) -> Outcome:
         if changes := await _change_server(work, connection, seen, execute, refused):
             done += changes
             seen = await observe(work, connection)
-        needed = await _change_inside(work, seen, execute, done, refused)
+        needed = await _change_inside(work, connection, seen, execute, done, refused)
         done += await work.credentials.prove_and_activate(connection)
         seen = await observe(work, connection)
         if work.credentials.refused:
@@ -286,7 +287,7 @@ def _moves_on(wanted: Wanted, step: Step) -> bool:
 
 
 async def _change_inside(
-    work: Work, seen: ServerScan, execute: Executor, done: list[Step], refused: list[Refused]
+    work: Work, session: Session, seen: ServerScan, execute: Executor, done: list[Step], refused: list[Refused]
 ) -> Needed | None:
     """What is still needed inside afterwards; None where the admin can't get in."""
     wanted, server = work.wanted, work.server.name
@@ -297,5 +298,7 @@ async def _change_inside(
         if needed.steps:
             refused += await execute.inside(connection, needed.steps, wanted.names.owner)
             done += needed.steps
+            if any(isinstance(step, NoteGranted) for step in needed.steps):
+                seen = await observe(work, session)
             needed = needed_inside(wanted, await look_inside(connection, wanted, seen, server=server), seen)
         return needed
