@@ -28,6 +28,7 @@ from servicedb.plan.steps import (
     DropRole,
     InsideStep,
     LoginStep,
+    NoteGranted,
     ObjectStep,
     PrepareSecret,
     Revoke,
@@ -181,17 +182,21 @@ async def carry_out(work: Work) -> Outcome:
         seen = await observe(work, connection)
         await check_before(work, connection, seen)
         execute = Executor(seen.admin, seen.admin_superuser, world.step, lenient=is_open(work, seen))
-        done += await work.credentials.prepare(seen.roles)
-        if changes := await _change_server(work, connection, seen, execute, refused):
+        work.credentials.steps(seen.roles)  # a Secret of somebody else's is said before anything is made
+        if changes := await _change_server(work, connection, seen, execute, refused, done):
             done += changes
             seen = await observe(work, connection)
-        needed = await _change_inside(work, seen, execute, done, refused)
+        if secrets := await work.credentials.prepare(seen.roles):  # each is named by a role's note by now
+            done += secrets
+            done += await _change_server(work, connection, seen, execute, refused, done)
+            seen = await observe(work, connection)
+        needed = await _change_inside(work, connection, seen, execute, done, refused)
         done += await work.credentials.prove_and_activate(connection, seen.roles)
         seen = await observe(work, connection)
         if work.credentials.refused:
             done += await work.credentials.prepare(seen.roles)
         for _ in range(_TURNS):
-            following = await _change_server(work, connection, seen, execute, refused, done)
+            following = await _change_server(work, connection, seen, execute, refused, done, entered=True)
             if not following:
                 break
             done += [*following, *await work.credentials.prove_and_activate(connection, seen.roles)]
@@ -277,21 +282,23 @@ async def _change_server(
     seen: ServerScan,
     execute: Executor,
     refused: list[Refused],
-    done: Container[Step] | None = None,
+    done: Container[Step],
+    *,
+    entered: bool = False,
 ) -> list[Step]:
-    """What is refused is appended to `refused`. With what was `done` already: what has come up since. Without, no login
-    loses the group that it works as: the next one has its grants inside only later."""
+    """What has come up since what was `done`; what is refused is appended to `refused`. As long as nobody has `entered`
+    the database, no login loses the group that it works as: the next one has its grants inside only then."""
     wanted = work.wanted
     roles = [
         step
         for step in role_changes(work, seen)
-        if (not _moves_on(wanted, step) if done is None else isinstance(step, SetPassword) or step not in done)
+        if (entered or not _moves_on(wanted, step)) and (isinstance(step, SetPassword) or step not in done)
     ]
     if wanted.database not in seen.databases or any(isinstance(step, CreateRole) for step in roles):
         work.credentials.forget_proofs()  # a login that is made anew has no password, whatever its Secret says
     if roles:
         refused += await execute.roles(connection, roles, work.credentials.pending_passwords())
-    steps = [step for step in database_changes(work, seen) if step not in (done or ())]
+    steps = [step for step in database_changes(work, seen) if step not in done]
     for step in steps:
         if isinstance(step, CreateDatabase):
             await execute.alone(connection, step)
@@ -310,7 +317,7 @@ def _moves_on(wanted: Wanted, step: Step) -> bool:
 
 
 async def _change_inside(
-    work: Work, seen: ServerScan, execute: Executor, done: list[Step], refused: list[Refused]
+    work: Work, session: Session, seen: ServerScan, execute: Executor, done: list[Step], refused: list[Refused]
 ) -> Needed | None:
     """What is still needed inside afterwards; None where the admin can't get in."""
     wanted, server = work.wanted, work.server.name
@@ -321,5 +328,7 @@ async def _change_inside(
         if needed.steps:
             refused += await execute.inside(connection, needed.steps, wanted.names.owner)
             done += needed.steps
+            if any(isinstance(step, NoteGranted) for step in needed.steps):
+                seen = await observe(work, session)
             needed = needed_inside(wanted, await look_inside(connection, wanted, seen, server=server), seen)
         return needed
