@@ -216,6 +216,14 @@ def test_the_note_names_the_secret_of_before_until_its_time_is_known_and_over():
     assert noted(LoginState(name, None)) == moved
 
 
+def test_a_closed_half_that_is_opened_for_another_secret_leaves_the_one_of_before_to_be_deleted_now():
+    """It holds nothing that the half will log in with: there is no overlap to wait for."""
+    roles = {**roles_in_sync(MOVED), APP_B: Role(APP_B, login=False, comment=note(APP))}
+    steps = role_steps(MOVED, MARKER, {"app": LoginState(None, APP_B)}, roles, now=NOW, overlap=OVERLAP)
+    noted = [step.comment for step in steps if isinstance(step, NoteOnLogin) and step.name == APP_B]
+    assert noted == [note(MOVED.logins[0], left=[LeftSecret("orders-app", NOW)])]
+
+
 # Accesses that change
 
 
