@@ -263,3 +263,38 @@ def test_a_half_that_was_closed_is_made_ready_for_its_next_turn():
     steps = list(role_steps(READS, MARKER, state, roles, now=NOW, overlap=OVERLAP))
     assert [(type(step), getattr(step, "name", "")) for step in steps] == [(NoteOnLogin, APP_A)]
     assert not [step for step in steps if isinstance(step, CloseLogin)]
+
+
+def comments(wanted: Wanted, states: Mapping[str, LoginState], roles: Mapping[str, Role]) -> dict[str, RoleNote | None]:
+    steps = role_steps(wanted, MARKER, states, roles, now=NOW, overlap=OVERLAP)
+    return {step.name: RoleNote.read(step.comment) for step in steps if isinstance(step, NoteOnLogin)}
+
+
+def test_a_secret_is_named_before_it_is_made():
+    found = comments(MOVED, {"app": LoginState(None, None)}, roles_in_sync(ONLY_APP))
+    assert {name: note.secrets for name, note in found.items() if note is not None} == dict.fromkeys(
+        (APP_A, APP_B), (APP.secret_name, "new")
+    )
+
+
+def test_a_secret_of_which_nothing_came_goes_at_once():
+    awaiting = RoleNote(OWNER, "app", APP.secret_name, access=APP.access, awaited=("never",)).comment()
+    roles = with_roles(replace(roles_in_sync(ONLY_APP)[APP_A], comment=awaiting))
+    assert going(roles) == [DeleteSecret(DELETED, "app", "never"), NoteOnLogin(NOTED, APP_A, note(APP))]
+
+
+def test_an_awaited_secret_that_is_in_use_is_awaited_no_longer():
+    awaiting = RoleNote(OWNER, "app", APP.secret_name, access=APP.access, awaited=("new",)).comment()
+    roles = with_roles(*(replace(roles_in_sync(ONLY_APP)[half], comment=awaiting) for half in (APP_A, APP_B)))
+    found = comments(MOVED, {"app": LoginState(APP_B, None)}, roles)
+    assert [note.awaited for note in found.values() if note is not None] == [(), ()]
+    assert not [
+        step for step in going(roles, MOVED, {"app": LoginState(APP_B, None)}) if isinstance(step, DeleteSecret)
+    ]
+
+
+def test_after_a_release_the_secret_is_named_again_before_it_is_made():
+    released = RoleNote(OWNER, "app", access=APP.access).comment()
+    closed = (replace(roles_in_sync(ONLY_APP)[half], login=False, comment=released) for half in (APP_A, APP_B))
+    found = comments(ONLY_APP, {"app": LoginState(None, None)}, with_roles(*closed))
+    assert [note.secret for note in found.values() if note is not None] == [APP.secret_name] * 2

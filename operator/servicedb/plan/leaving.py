@@ -98,6 +98,7 @@ def _past_secrets(wanted: Wanted, notes: Mapping[str, tuple[bool, RoleNote]], no
                 needed.add(left.name)
             else:
                 past[left.name] = note.role
+        past |= dict.fromkeys(note.awaited, note.role)  # never in use, or in the spec
         if note.secret is not None and logs_in:
             needed.add(note.secret)
         elif note.secret is not None:

@@ -93,8 +93,10 @@ class RoleNote:
 
     `secret` is the Secret that holds a login's password, so that it can be deleted when its time has come, `left`
     those that hold it besides, since secretName was changed. `access` is what the login may do (as in spec.roles).
-    `retire_at` stands on a login whose Secret has moved on: from then it may no longer log in. `granted` stands on a
-    group that has had its first grants on what was there: from then on a migration's own REVOKE is respected.
+    `awaited` are Secrets that are about to be made for a login: they are named before they are there, so that one of
+    which nothing came is found. `retire_at` stands on a login whose Secret has moved on: from then it may no longer log
+    in. `granted` stands on a group that has had its first grants on what was there: from then on a migration's own
+    REVOKE is respected.
     """
 
     owner: str
@@ -104,16 +106,18 @@ class RoleNote:
     access: str | None = None
     left: tuple[LeftSecret, ...] = ()
     granted: bool = False
+    awaited: tuple[str, ...] = ()
 
     @property
     def secrets(self) -> tuple[str, ...]:
         """Every Secret that is named."""
-        return (*(() if self.secret is None else (self.secret,)), *(left.name for left in self.left))
+        return (*(() if self.secret is None else (self.secret,)), *(left.name for left in self.left), *self.awaited)
 
     def without(self, secret: str) -> Self:
         """The note once that Secret is gone."""
         left = tuple(one for one in self.left if one.name != secret)
-        return replace(self, secret=None if self.secret == secret else self.secret, left=left)
+        awaited = tuple(name for name in self.awaited if name != secret)
+        return replace(self, secret=None if self.secret == secret else self.secret, left=left, awaited=awaited)
 
     def comment(self) -> str:
         values = {
@@ -125,6 +129,7 @@ class RoleNote:
             "access": self.access,
             "left": {one.name: one.until.isoformat() if one.until else "" for one in self.left} or None,
             "granted": True if self.granted else None,
+            "awaited": list(self.awaited) or None,
         }
         held = {key: value for key, value in values.items() if value is not None}
         return json.dumps(held, sort_keys=True, separators=(",", ":"))
@@ -143,6 +148,7 @@ class RoleNote:
                     _text(values.get("access")),
                     _left(values.get("left")),
                     values.get("granted") is True,
+                    _names(values.get("awaited")),
                 )
         return None
 
@@ -156,6 +162,10 @@ def _written_by_us(comment: str | None) -> dict[str, Any]:
     if not isinstance(value, dict) or type(value.get("servicedb")) is not int or value["servicedb"] != FORMAT:
         return {}
     return value
+
+
+def _names(value: object) -> tuple[str, ...]:
+    return tuple(name for name in value if isinstance(name, str)) if isinstance(value, list) else ()
 
 
 def _text(value: object) -> str | None:

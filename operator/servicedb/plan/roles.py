@@ -20,6 +20,8 @@ from servicedb.plan.steps import (
 )
 from servicedb.plan.wanted import Access, Group, Login, Wanted
 
+_NO_SECRET = LoginState(None, None)
+
 _NEVER = {
     "superuser": "NOSUPERUSER",
     "createdb": "NOCREATEDB",
@@ -103,14 +105,17 @@ def _login(
         role = replace(role, login=True)
         if seen is not None and noted is not None:
             until = now if not seen.login else now + overlap if half == state.active else None
-            note = replace(note, left=_left(wanted, noted.secrets, noted, until))
+            held = replace(noted, awaited=()).secrets
+            note = replace(note, left=_left(wanted, held, noted, until), awaited=_awaited(login, noted, state))
         if seen is not None and not seen.login and half != state.active:
             yield OpenLogin("it is about to get a password", half)
             roles = {**roles, half: replace(seen, login=True)}
     elif seen is not None:
         if noted is not None:
             names = [left.name for left in noted.left]
-            note = replace(note, secret=noted.secret, left=_left(wanted, names, noted, None))
+            left = _left(wanted, names, noted, None)
+            secret = noted.secret or (login.secret_name if state == _NO_SECRET else None)
+            note = replace(note, secret=secret, left=left, awaited=_awaited(login, noted, state))
         if seen.login and state.active is None:
             role = replace(role, login=True)
             note = replace(note, retire_at=noted.retire_at if noted is not None else None)
@@ -137,6 +142,14 @@ def _left(wanted: Wanted, names: Iterable[str], noted: RoleNote, until: datetime
     needed = {login.secret_name for login in wanted.logins}
     times = {left.name: left.until for left in noted.left}
     return tuple(LeftSecret(name, times.get(name) or until) for name in sorted({*names} - needed))
+
+
+def _awaited(login: Login, noted: RoleNote, state: LoginState) -> tuple[str, ...]:
+    """The Secrets that a half's note has to name before they are there, and those of which nothing came."""
+    others = {*noted.awaited} - {login.secret_name}
+    if state == _NO_SECRET and noted.secret not in (None, login.secret_name):
+        others.add(login.secret_name)
+    return tuple(sorted(others))
 
 
 def _role(role: Role, comment: str, roles: Mapping[str, Role], *, course: bool = False) -> Iterator[RoleStep]:

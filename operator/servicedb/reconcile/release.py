@@ -209,7 +209,7 @@ async def _delete_secrets(
             world.step(DeleteSecret("its object is gone", role, secret))
             await secrets.delete(world.kube, secrets.Address(marker.namespace, secret, mark, role, formerly))
     steps = [
-        CommentOnRole("its Secret is deleted", name, replace(note, secret=None, left=()).comment())
+        CommentOnRole("its Secret is deleted", name, replace(note, secret=None, left=(), awaited=()).comment())
         for name, note in named.items()
     ]
     if steps:
