@@ -250,6 +250,13 @@ def test_who_logs_in_keeps_the_access_of_before(state, kept):
     assert {half for half, login in halves.items() if login.works_as != RO} == set(kept)
 
 
+@pytest.mark.parametrize("access", [None, "", "ReadOnly", "Everything"])
+def test_an_access_that_is_the_same_or_not_known_is_not_kept(access):
+    comment = RoleNote(OWNER, "app", "orders-app", access=access).comment()
+    roles = {APP_A: Role(APP_A, login=True, comment=comment)}
+    assert earlier_access(READS, {"app": LoginState(APP_A, None)}, roles) == {}
+
+
 def test_a_fixed_login_changes_its_access_in_place():
     fixed = replace(READS, logins=(replace(READS.logins[0], halves=FIXED.halves),))
     roles = {"orders_user": Role("orders_user", login=True, comment=note(FIXED))}

@@ -22,6 +22,7 @@ from servicedb.plan.wanted import Access, Group, Login, Wanted
 
 _NO_SECRET = LoginState(None, None)
 
+_ACCESSES = frozenset(Access)
 _NEVER = {
     "superuser": "NOSUPERUSER",
     "createdb": "NOCREATEDB",
@@ -62,7 +63,7 @@ def earlier_access(wanted: Wanted, states: Mapping[str, LoginState], roles: Mapp
         pending = states.get(login.role, LoginState(None, None)).pending
         for half in login.halves if len(login.halves) > 1 else ():
             note = _noted(wanted, login, roles.get(half))
-            if note is None or note.access in (None, login.access) or not roles[half].login:
+            if note is None or note.access not in _ACCESSES - {login.access} or not roles[half].login:
                 continue
             moves = note.secret != login.secret_name or note.left  # with the password that others have, too
             if half == pending and not moves:
@@ -104,7 +105,9 @@ def _login(
     if half in (state.active, state.pending):
         role = replace(role, login=True)
         if seen is not None and noted is not None:
-            until = now if not seen.login else now + overlap if half == state.active else None
+            until = now + overlap if half == state.active else None
+            if not seen.login:
+                until = now  # its password of an earlier turn stands there: nobody logs in with that
             held = replace(noted, awaited=()).secrets
             note = replace(note, left=_left(wanted, held, noted, until), awaited=_awaited(login, noted, state))
         if seen is not None and not seen.login and half != state.active:

@@ -333,15 +333,16 @@ NEEDED: tuple[type[Step], ...] = (
 listed, and the rest goes on."""
 
 CREATION: tuple[type[Step], ...] = (
-    PrepareSecret,
     CreateRole,
-    SetPassword,
     Grant,
     CreateDatabase,
     RevokeOnDatabase,
     GrantOnDatabase,
     ChangeSetting,
     OpenDatabase,
+    PrepareSecret,
+    OpenLogin,
+    SetPassword,
     RevokeByDefault,
     GrantByDefault,
     CreateSchema,
@@ -368,7 +369,7 @@ DELETION: tuple[type[Step], ...] = (
 database, in the order in which they first come. EndSessions comes where there are sessions, DropOwned where a role
 holds something outside of the database."""
 
-UNDO: tuple[type[Step], ...] = (PrepareSecret, CommentOnRole, AlterRole, SetPassword, ProveLogin, ActivateSecret)
+UNDO: tuple[type[Step], ...] = (CommentOnRole, PrepareSecret, OpenLogin, SetPassword, ProveLogin, ActivateSecret)
 """Every kind of step by which a deleted object that is made again within its grace gets its database back, in the order
 in which they first come."""
 
