@@ -165,7 +165,8 @@ async def test_of_two_clusters_that_race_for_a_name_one_gets_it_and_the_other_is
     assert loser[0].message == (
         f'database "{database}" on server "main" belongs to ServiceDatabase {NAMESPACE}/{key_of(database).name} '
         f"(uid {winner[1].objects.uid(key_of(database).path)}, cluster {winner[1].objects.cluster_uid}); choose "
-        "another spec.databaseName, or have it listed under spec.adoptable of DatabaseServer main"
+        "another spec.databaseName, or, if that cluster is no more and this one has taken its place, run "
+        "`servicedb adopt --from-cluster`"
     )
     assert loser[1].passwords() == set()
     winner[1].login(database, "app").close()

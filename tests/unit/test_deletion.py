@@ -113,6 +113,12 @@ def test_nothing_is_due_before_its_grace_has_passed_by_every_clock(operator, ser
             assert (clock - before) / timedelta(seconds=1) >= seconds - 1e-6
 
 
+def test_a_grace_begins_to_the_microsecond():
+    found = NOW + timedelta(microseconds=999_999)
+    deleted = marker_of_gone(replace(DELETED, deleted_at=None, grace="500ms"), found)
+    assert due_at(deleted) == found + timedelta(milliseconds=500)
+
+
 @given(st.text(), st.text(), TIMES)
 def test_what_can_not_be_read_is_never_due(grace, time, now):
     marker = replace(DELETED, grace=grace, deleted_at=time)
