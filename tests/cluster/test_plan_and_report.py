@@ -53,7 +53,7 @@ def test_under_report_a_change_by_hand_is_listed_and_stays_until_the_policy_is_r
     assert (condition(tenant.get("reported")) or {})["status"] == "True"
     before = everything_about_roles(tenant.server)
     tenant.annotate("reported", "reconcile-at", "now")
-    wait_status(tenant, "reported", "looked at", lambda seen: seen["handled"].get("reconcileAt") == "now")
+    wait_status(tenant, "reported", "looked at", lambda seen: seen.get("handled", {}).get("reconcileAt") == "now")
     assert everything_about_roles(tenant.server) == before
     tenant.change("reported", {"spec": {"driftPolicy": "Repair"}})
     wait_condition(tenant, "reported", "InSync", "True", "InSync")
