@@ -3,10 +3,10 @@
 import sys
 from collections.abc import Callable, Iterator
 
-from tests.bench import idle, provision
+from tests.bench import idle, provision, scale
 from tests.bench.report import Row, publish
 
-_BENCHES: dict[str, Callable[[], Iterator[Row]]] = {"provision": provision.rows, "idle": idle.rows}
+_BENCHES: dict[str, Callable[[], Iterator[Row]]] = {"provision": provision.rows, "idle": idle.rows, "scale": scale.rows}
 
 
 def main(names: list[str]) -> int:

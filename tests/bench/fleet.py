@@ -7,13 +7,14 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import psutil
+from kubernetes import client, config, watch
 from servicedb.settings import Settings
 
 from tests.cluster.harness.cluster import Cluster, ensure
@@ -21,7 +22,7 @@ from tests.postgres.server import Server, session_directory
 
 ROOT = Path(__file__).parents[2]
 NAMESPACE = "bench"
-_DEADLINE = 900.0
+_DEADLINE = 900
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,27 @@ class Fleet:
 
     cluster: Cluster
     server: Server
+    resync: int
     process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start the operator; what it logs stands in build/bench-operator.log."""
+        environment = {
+            **os.environ,
+            "SERVICEDB_RESYNC": str(self.resync),
+            # as often to a resync as by default
+            "SERVICEDB_PROBE": str(Settings().probe * self.resync / Settings().resync),
+            "SERVICEDB_HTTP_HOST": "127.0.0.1",
+            "SERVICEDB_HTTP_PORT": "18099",
+        }
+        command = [sys.executable, "-m", "servicedb", "run", "--kubeconfig", str(self.cluster.kubeconfig)]
+        with (ROOT / "build" / "bench-operator.log").open("wb") as log:
+            self.process = subprocess.Popen(command, env=environment, stderr=log)
+
+    def stop(self) -> None:
+        if self.process is not None:
+            self.process.terminate()
+            self.process.wait()
 
     def apply(self, *objects: dict[str, Any]) -> None:
         listed = json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
@@ -46,31 +67,51 @@ class Fleet:
 
     def wait_ready(self, count: int) -> None:
         """Wait until `count` ServiceDatabases are Ready for their present generation."""
-        until = time.monotonic() + _DEADLINE
-        while self._ready() < count:
-            if time.monotonic() > until:
-                raise TimeoutError(f"{self._ready()} of {count} ServiceDatabases were ready after {_DEADLINE:.0f} s")
+        self._wait(count, _is_ready)
+
+    def wait_observed(self, count: int) -> None:
+        """Wait until the operator has said of `count` ServiceDatabases that it has seen them."""
+        self._wait(count, _is_observed)
+
+    def _wait(self, count: int, is_so: Callable[[dict[str, Any]], bool]) -> None:
+        """By one watch: asking again and again would take from the operator what it is measured by."""
+        api = client.CustomObjectsApi(config.new_client_from_config(str(self.cluster.kubeconfig)))
+        changes = watch.Watch().stream(
+            api.list_namespaced_custom_object,
+            "servicedb.io",
+            "v1alpha1",
+            NAMESPACE,
+            "servicedatabases",
+            timeout_seconds=_DEADLINE,
+        )
+        found: set[str] = set()
+        for change in changes:
+            if is_so(change["object"]):
+                found.add(change["object"]["metadata"]["name"])
+            if len(found) >= count:
+                return
             if self.process is not None and self.process.poll() is not None:
                 raise RuntimeError(f"the operator ended with status {self.process.returncode}")
-            time.sleep(0.25)
-
-    def _ready(self) -> int:
-        listed = json.loads(
-            self.cluster.kubectl("get", "--raw", f"/apis/servicedb.io/v1alpha1/namespaces/{NAMESPACE}/servicedatabases")
-        )
-        return sum(
-            condition["type"] == "Ready"
-            and condition["status"] == "True"
-            and condition["observedGeneration"] == item["metadata"]["generation"]
-            for item in listed["items"]
-            for condition in (item.get("status") or {}).get("conditions") or ()
-        )
+        raise TimeoutError(f"{len(found)} of {count} ServiceDatabases were as awaited after {_DEADLINE} s")
 
     def usage(self) -> Usage:
         assert self.process is not None
         process = psutil.Process(self.process.pid)
         times = process.cpu_times()
         return Usage(times.user + times.system, process.memory_info().rss)
+
+
+def _is_ready(body: dict[str, Any]) -> bool:
+    return any(
+        condition["type"] == "Ready"
+        and condition["status"] == "True"
+        and condition["observedGeneration"] == body["metadata"]["generation"]
+        for condition in (body.get("status") or {}).get("conditions") or ()
+    )
+
+
+def _is_observed(body: dict[str, Any]) -> bool:
+    return bool((body.get("status") or {}).get("observedGeneration") == body["metadata"]["generation"])
 
 
 def manifest(number: int) -> dict[str, Any]:
@@ -108,15 +149,15 @@ def database_server(server: Server) -> dict[str, Any]:
 
 
 @contextmanager
-def fleet(*, resync: int, log_statements: bool = False) -> Iterator[Fleet]:
-    """A cluster, a server and a running operator; all but the cluster is removed at the end."""
+def fleet(*, resync: int, log_statements: bool = False, started: bool = True) -> Iterator[Fleet]:
+    """A cluster, a server and an operator, running where `started`; all but the cluster is removed at the end."""
     cluster = ensure("bench")
     settings = {
         "log_statement": "all" if log_statements else "none",
         "log_connections": "on" if log_statements else "off",
     }
     server = Server.start_new(18, session_directory() / f"bench-{time.monotonic_ns()}", settings=settings)
-    running = Fleet(cluster, server)
+    running = Fleet(cluster, server, resync)
     cluster.kubectl("apply", "--server-side", "--force-conflicts", "-k", str(ROOT / "crds"))
     cluster.kubectl(
         "wait",
@@ -142,24 +183,14 @@ def fleet(*, resync: int, log_statements: bool = False) -> Iterator[Fleet]:
         {"apiVersion": "v1", "kind": "Secret", "metadata": secret, "data": encoded},
         database_server(server),
     )
-    environment = {
-        **os.environ,
-        "SERVICEDB_RESYNC": str(resync),
-        "SERVICEDB_PROBE": str(Settings().probe * resync / Settings().resync),  # as often to a resync as by default
-        "SERVICEDB_HTTP_HOST": "127.0.0.1",
-        "SERVICEDB_HTTP_PORT": "18099",
-    }
-    log = (ROOT / "build" / "bench-operator.log").open("wb")
-    command = [sys.executable, "-m", "servicedb", "run", "--kubeconfig", str(cluster.kubeconfig)]
-    running.process = subprocess.Popen(command, env=environment, stderr=log)
     try:
-        cluster.kubectl("wait", "--for=condition=Ready", "--timeout=120s", "dbserver/bench")
+        if started:
+            running.start()
+            cluster.kubectl("wait", "--for=condition=Ready", "--timeout=120s", "dbserver/bench")
         yield running
     finally:
-        running.process.terminate()
-        running.process.wait()
-        log.close()
-        cluster.kubectl("delete", "namespace", NAMESPACE, "--timeout=300s")
+        running.stop()
+        cluster.kubectl("delete", "namespace", NAMESPACE, "--timeout=900s")
         cluster.kubectl("delete", "dbserver", "bench")
         server.remove()
 
