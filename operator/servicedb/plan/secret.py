@@ -1,11 +1,13 @@
 """What stands in a Secret, and how each value is written in the formats that applications read."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from urllib.parse import quote
 
 from pydantic import SecretStr
+
+from servicedb.errors import Terminal
 
 SECRET_TYPE = "servicebinding.io/postgresql"  # noqa: S105 - a type, no secret
 PENDING_USERNAME, PENDING_PASSWORD = "pending-username", "pending-password"
@@ -23,6 +25,20 @@ class ConnectionDetails:
     sslmode: str
     ca_file: str
     ca_certificate: str | None
+
+
+def check_metadata(labels: Iterable[str], annotations: Iterable[str], prefixes: tuple[str, ...]) -> None:
+    """Raise Terminal for a name in spec.credentials.secretLabels or secretAnnotations that begins with none of
+    `prefixes`: a replicator's annotation would copy the password elsewhere."""
+    for place, names in (("secretLabels", labels), ("secretAnnotations", annotations)):
+        for name in names:
+            if not name.startswith(prefixes or ("\0",)):
+                raise Terminal(
+                    "SecretMetadataNotAllowed",
+                    f'spec.credentials.{place} names "{name}", which no prefix in the operator\'s settings allows; '
+                    "remove it, or have an admin add its prefix to SERVICEDB_SECRET_METADATA_PREFIXES",
+                    condition="CredentialsReady",
+                )
 
 
 def secret_data(details: ConnectionDetails, template: Mapping[str, str]) -> dict[str, str]:

@@ -21,7 +21,7 @@ async def see_to_what_has_begun(work: Work) -> float | None:
     seen = work.server.scan.of(work.wanted.database, also=work.wanted.role_names)
     if _may_be_due(work, seen):
         async with work.admin.locked(work.wanted.database) as connection:
-            await work.credentials.read_again()
+            await work.credentials.read()
             seen = await observe(work, connection)
             if steps := _steps(work, seen):
                 await Executor(seen.admin, seen.admin_superuser, work.world.step).roles(connection, steps, {})

@@ -7,13 +7,12 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Self
 
 from pydantic import SecretStr
 
 from servicedb.api.common import HANDLED_LENGTH, ROTATE_AT
 from servicedb.api.service_database import ServiceDatabase
-from servicedb.errors import Problem, Terminal
+from servicedb.errors import Problem
 from servicedb.kube import secrets
 from servicedb.kube.resources import Key
 from servicedb.kube.secrets import Address, Written
@@ -51,32 +50,14 @@ class Credentials:
     wanted: Wanted
     server: Server
     world: World
-    written: dict[str, Written | None]
+    written: dict[str, Written | None] = field(default_factory=dict)
     refused: frozenset[str] = frozenset()
     renewed: frozenset[str] = frozenset()
     before: dict[str, Written] = field(default_factory=dict)
 
-    @classmethod
-    async def read(cls, key: Key, sdb: ServiceDatabase, wanted: Wanted, server: Server, world: World) -> Self:
-        """Read the Secret of each login. Raises a Problem where the operator may not, or may not write as asked."""
-        for place, asked in (
-            ("secretLabels", sdb.spec.credentials.secret_labels),
-            ("secretAnnotations", sdb.spec.credentials.secret_annotations),
-        ):
-            for name in asked:
-                if not name.startswith(world.settings.secret_metadata_prefixes or ("\0",)):
-                    raise Terminal(
-                        "SecretMetadataNotAllowed",
-                        f'spec.credentials.{place} names "{name}", which no prefix in the operator\'s settings allows; '
-                        "remove it, or have an admin add its prefix to SERVICEDB_SECRET_METADATA_PREFIXES",
-                        condition="CredentialsReady",
-                    )
-        credentials = cls(key, sdb, wanted, server, world, {})
-        await credentials.read_again()
-        return credentials
-
-    async def read_again(self) -> None:
-        """Read the Secrets as they are now: under the lock, nobody else writes them."""
+    async def read(self) -> None:
+        """Read the Secrets as they are now: under the lock, nobody else writes them. Raises a Problem where the operator
+        may not."""
         logins = self.wanted.logins
         found = await asyncio.gather(*(secrets.read(self.world.kube, self._address(login)) for login in logins))
         self.written = {login.role: there for login, there in zip(logins, found, strict=True)}

@@ -15,6 +15,7 @@ from servicedb.plan.lines import Listed, drift_line
 from servicedb.plan.marker import Marker
 from servicedb.plan.observed import ServerScan
 from servicedb.plan.resolve import app_secret, namespace_allowed, resolve
+from servicedb.plan.secret import check_metadata
 from servicedb.plan.steps import CreateDatabase
 from servicedb.plan.wanted import Wanted
 from servicedb.reconcile.begun import see_to_what_has_begun
@@ -93,9 +94,10 @@ async def _bring(key: Key, sdb: ServiceDatabase, world: World) -> tuple[float | 
     if sdb.spec.mode == "Apply":
         server.markers.setdefault(wanted.database, marker)  # two at once must not both take the last place
     begun = world.now()
-    credentials = await Credentials.read(key, sdb, wanted, server, world)
+    credentials = checked_credentials(key, sdb, wanted, server, world)
     work = Work(key, sdb, wanted, server, server.admin, world, credentials)
     if sdb.spec.mode == "Plan":
+        await credentials.read()
         seconds = await see_to_what_has_begun(work)
         await _report_plan(work)
         return seconds, None
@@ -114,13 +116,21 @@ async def _bring(key: Key, sdb: ServiceDatabase, world: World) -> tuple[float | 
     return max(0.0, (min(due) - world.now()).total_seconds()) if due else None, told
 
 
+def checked_credentials(key: Key, sdb: ServiceDatabase, wanted: Wanted, server: Server, world: World) -> Credentials:
+    """The object's credentials, not read yet. Raises Terminal where they may not be written as asked."""
+    spec = sdb.spec.credentials
+    check_metadata(spec.secret_labels, spec.secret_annotations, world.settings.secret_metadata_prefixes)
+    return Credentials(key, sdb, wanted, server, world)
+
+
 async def _while_suspended(
     key: Key, sdb: ServiceDatabase, wanted: Wanted, server: Server, world: World
 ) -> float | None:
     """What is wrong is for later to say: the object's conditions keep speaking of the spec that was applied."""
     assert server.admin is not None
     try:
-        credentials = await Credentials.read(key, sdb, wanted, server, world)
+        credentials = checked_credentials(key, sdb, wanted, server, world)
+        await credentials.read()
         return await see_to_what_has_begun(Work(key, sdb, wanted, server, server.admin, world, credentials))
     except Retryable as problem:
         raise TryAgain from problem

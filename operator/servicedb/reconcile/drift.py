@@ -15,7 +15,7 @@ async def list_drift(work: Work) -> Outcome:
     the outcome's `problem`, so that the differences, one of which may be the cause, are told with it."""
     done: list[Step] = []
     async with work.admin.locked(work.wanted.database) as connection:
-        await work.credentials.read_again()
+        await work.credentials.read()
         seen = await observe(work, connection)
         execute = Executor(seen.admin, seen.admin_superuser, work.world.step)
         done += await work.credentials.prepare(seen.roles)

@@ -14,8 +14,7 @@ from servicedb.kube.client import ApiError, Json, KubeClient
 from servicedb.kube.resources import DATABASE_SERVERS, SERVICE_DATABASES, Key
 from servicedb.plan.resolve import resolve
 from servicedb.postgres.script import Planned
-from servicedb.reconcile.credentials import Credentials
-from servicedb.reconcile.database import check_limits, check_same_server, marker_of
+from servicedb.reconcile.database import check_limits, check_same_server, checked_credentials, marker_of
 from servicedb.reconcile.preview import preview
 from servicedb.reconcile.queue import TryAgain
 from servicedb.reconcile.server import enter
@@ -81,7 +80,8 @@ async def _plan(body: Json, world: World) -> FilePlan:
         check_same_server(sdb, server)
         check_limits(wanted, server)
         key = Key(SERVICE_DATABASES, sdb.metadata.namespace, sdb.metadata.name)
-        credentials = await Credentials.read(key, sdb, wanted, server, world)
+        credentials = checked_credentials(key, sdb, wanted, server, world)
+        await credentials.read()
         assert server.admin is not None
         steps = await preview(Work(key, sdb, wanted, server, server.admin, world, credentials))
     except TryAgain:

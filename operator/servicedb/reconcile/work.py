@@ -139,6 +139,7 @@ async def is_in_sync(work: Work, seen: ServerScan) -> bool:
         return False
     if looked.version != (work.sdb.metadata.generation, database.changes):
         return False
+    await work.credentials.read()
     return not (
         work.credentials.steps(seen.roles)
         or work.credentials.unproved(seen.roles)
@@ -178,7 +179,7 @@ async def carry_out(work: Work) -> Outcome:
     done: list[Step] = []
     refused: list[Refused] = []
     async with work.admin.locked(wanted.database) as connection:
-        await work.credentials.read_again()
+        await work.credentials.read()
         seen = await observe(work, connection)
         await check_before(work, connection, seen)
         execute = Executor(seen.admin, seen.admin_superuser, world.step, lenient=is_open(work, seen))
