@@ -8,12 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.deletable import (
-    WEEK,
-    keep_a_row,
-    kept,
-    make,
-)
+from tests.cluster.deletable import WEEK, keep_a_row, kept, make
 from tests.cluster.harness.cluster import Cluster
 from tests.cluster.objects import Objects, condition
 from tests.cluster.operator_process import ROOT, OperatorProcess, Point

@@ -14,10 +14,10 @@ from servicedb.reconcile.world import World
 from servicedb.settings import Settings
 
 from tests.postgres.conftest import as_admin, on_versions
+from tests.postgres.deleted import deletable, delete, keep_a_row, kept, look, marker_of, there
 from tests.postgres.objects import NAMESPACE
 from tests.postgres.provision import AT_ONCE, Operator, Site, full_spec, key_of, unused_name
 from tests.postgres.server import Server
-from tests.postgres.test_drop import deletable, delete, keep_a_row, kept, look, marker_of, there
 
 Sites = Callable[[Server, str], Site]
 

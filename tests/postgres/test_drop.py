@@ -1,7 +1,5 @@
 """Deleting on real servers: everything of a database goes when its grace is over, and nothing else ever does."""
 
-import signal
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -10,98 +8,24 @@ from typing import Any
 import psycopg
 import pytest
 from psycopg import sql
-from servicedb.api.common import Condition
-from servicedb.plan.marker import Marker
-from servicedb.plan.steps import (
-    DELETION,
-    UNDO,
-    CloseDatabase,
-    CreateDatabase,
-    DropDatabase,
-    DropRole,
-    OpenDatabase,
-    Step,
-)
+from servicedb.plan.steps import DropDatabase, DropRole, Step
 from servicedb.reconcile.drop import drop_what_is_due
-from servicedb.reconcile.world import ignore
 
-from tests.postgres.binaries import VERSIONS
 from tests.postgres.conftest import as_admin, on_versions
-from tests.postgres.fixtures import StartServer
-from tests.postgres.killed import Moment, killed_at, killed_while_deleting
-from tests.postgres.provision import AT_ONCE, Operator, Site, full_spec, key_of, run, unused_name
-from tests.postgres.server import Server
-
-_EVERYTHING = (
-    "SELECT to_jsonb(a) FROM pg_authid a ORDER BY oid",
-    "SELECT to_jsonb(m) FROM pg_auth_members m ORDER BY roleid, member, grantor",
-    "SELECT to_jsonb(d) - 'datfrozenxid' - 'datminmxid' FROM pg_database d ORDER BY oid",
-    "SELECT to_jsonb(s) FROM pg_shdescription s ORDER BY objoid, classoid",
-    "SELECT to_jsonb(s) FROM pg_db_role_setting s ORDER BY setdatabase, setrole",
-    "SELECT to_jsonb(s) FROM pg_shdepend s ORDER BY s::text",
+from tests.postgres.deleted import (
+    NOTHING,
+    deletable,
+    delete,
+    everything,
+    keep_a_row,
+    kept,
+    look,
+    marker_of,
+    there,
+    write_marker,
 )
-
-
-def everything(site: Site) -> list[Any]:
-    """All that the shared catalogues of the server say."""
-    with site.as_superuser() as connection:
-        return [connection.execute(query.encode()).fetchall() for query in _EVERYTHING]
-
-
-def deletable(name: str, grace: str = "0s", **changes: Any) -> dict[str, Any]:
-    return full_spec(name, deletion={"policy": "Delete", "gracePeriod": grace}, **changes)
-
-
-def delete(site: Site, name: str) -> None:
-    site.objects.remove(key_of(name).path)
-
-
-async def look(site: Site, *, times: int = 2, on_step: Callable[[Step], None] = ignore) -> Condition:
-    """An operator that looks at the server so often: at the second it believes that an object is gone."""
-    async with Operator(site.objects, on_step, AT_ONCE) as operator:
-        for _ in range(times):
-            conditions = await operator.look()
-    return conditions["Ready"]
-
-
-def there(site: Site, name: str) -> tuple[bool, set[str], set[str]]:
-    """Whether the database is there, its roles, and those of them that may log in."""
-    with site.as_superuser() as connection:
-        found = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name,)).fetchone()
-        roles = connection.execute(
-            "SELECT rolname, rolcanlogin FROM pg_roles WHERE starts_with(rolname, %s)", (f"{name}__",)
-        ).fetchall()
-    return found is not None, {role for role, _ in roles}, {role for role, login in roles if login}
-
-
-def marker_of(site: Site, name: str) -> Marker:
-    with site.as_superuser() as connection:
-        row = connection.execute(
-            "SELECT shobj_description(oid, 'pg_authid') FROM pg_roles WHERE rolname = %s", (f"{name}__owner",)
-        ).fetchone()
-    assert row is not None
-    marker = Marker.read(row[0])
-    assert marker is not None
-    return marker
-
-
-def write_marker(site: Site, name: str, marker: Marker) -> None:
-    with site.as_superuser() as connection:
-        text = sql.SQL("COMMENT ON ROLE {} IS {}")
-        connection.execute(text.format(sql.Identifier(f"{name}__owner"), sql.Literal(marker.comment())))
-
-
-def keep_a_row(site: Site, name: str) -> None:
-    with site.login(name, "migrator") as session:
-        session.execute("CREATE TABLE kept AS SELECT 'still here' AS word")
-
-
-def kept(site: Site, name: str) -> list[tuple[Any, ...]]:
-    with site.login(name, "app") as session:
-        return session.execute("SELECT word FROM kept").fetchall()
-
-
-NOTHING = (False, set[str](), set[str]())
+from tests.postgres.fixtures import StartServer
+from tests.postgres.provision import AT_ONCE, Operator, Site, full_spec, run, unused_name
 
 
 async def test_a_deleted_database_leaves_nothing_behind(site: Site, database: str) -> None:
@@ -407,123 +331,3 @@ async def test_an_object_made_again_while_its_database_is_dropped_gets_a_new_emp
     assert marker_of(site, database).oid != oid
     with pytest.raises(psycopg.errors.UndefinedTable):
         kept(site, database)
-
-
-@pytest.mark.parametrize("kind", [CreateDatabase, OpenDatabase], ids=lambda kind: kind.__name__)
-@pytest.mark.parametrize("moment", [Moment.BEFORE, Moment.AFTER])
-@on_versions(16)
-async def test_what_was_never_finished_is_dropped_too(
-    site: Site, database: str, kind: type[Step], moment: Moment
-) -> None:
-    before = everything(site)
-    site.want(database, deletable(database))
-    assert killed_at(site.objects.file, database, kind, moment).exitcode == -signal.SIGKILL
-    delete(site, database)
-    assert (await look(site)).reason == "Ready"
-    assert there(site, database) == NOTHING
-    assert everything(site) == before
-
-
-# Kills
-
-
-ELSEWHERE = "SELECT lo_from_bytea(0, 'a large object')"
-
-
-def kills(sequence: tuple[type[Step], ...]) -> list[Any]:
-    """By an admin without superuser rights everywhere; a superuser does the same with less."""
-    places = [(version, "createrole", moment) for version in VERSIONS for moment in (Moment.BEFORE, Moment.AFTER)]
-    return [
-        pytest.param(version, admin, kind, moment, id=f"pg{version}-{admin}-{moment}-{kind.__name__}")
-        for version, admin, moment in (*places, (16, "superuser", Moment.AFTER))
-        for kind in sequence
-    ]
-
-
-@pytest.fixture(scope="module")
-def place(servers: Callable[[int], Server], shared_site: Callable[[Server, str], Site]) -> Callable[[int, str], Site]:
-    """Gives a site for a server and a kind of admin."""
-    made: dict[tuple[int, str], Site] = {}
-
-    def place_of(version: int, admin: str) -> Site:
-        if (version, admin) not in made:
-            made[version, admin] = shared_site(servers(version), admin)
-        return made[version, admin]
-
-    return place_of
-
-
-@pytest.mark.parametrize(("version", "admin", "kind", "moment"), kills(DELETION))
-async def test_killed_anywhere_while_it_deletes_the_next_one_leaves_nothing(
-    place: Callable[[int, str], Site], version: int, admin: str, kind: type[Step], moment: Moment
-) -> None:
-    site, name = place(version, admin), unused_name("deleted")
-    before = everything(site)
-    try:
-        site.provision(name, deletable(name))
-        with site.login(name, "app", "postgres") as elsewhere:
-            elsewhere.execute(ELSEWHERE)
-        session = site.login(name, "app")
-        delete(site, name)
-        assert killed_while_deleting(site.objects.file, kind, moment).exitcode == -signal.SIGKILL
-        assert (await look(site, times=3)).reason == "Ready"
-        assert there(site, name) == NOTHING
-        assert [path for path in site.objects.read() if f"/secrets/{name.replace('_', '-')}-" in path] == []
-        with pytest.raises(psycopg.OperationalError):
-            session.execute("SELECT 1")
-        assert everything(site) == before
-    finally:
-        site.drop(name)
-
-
-def undoable() -> list[Any]:
-    """With the operator killed here the data is still there."""
-    last = DELETION.index(CloseDatabase)
-    return [
-        pytest.param(kind, moment, id=f"{moment}-{kind.__name__}")
-        for kind in DELETION[: last + 1]
-        for moment in (Moment.BEFORE, Moment.AFTER)
-    ]
-
-
-@on_versions(16)
-@pytest.mark.parametrize(("kind", "moment"), undoable())
-async def test_a_deletion_that_was_cut_off_is_undone(
-    site: Site, database: str, kind: type[Step], moment: Moment
-) -> None:
-    site.provision(database, deletable(database))
-    keep_a_row(site, database)
-    session = site.login(database, "app", "postgres")
-    oid = marker_of(site, database).oid
-    before = there(site, database)
-    delete(site, database)
-    assert killed_while_deleting(site.objects.file, kind, moment).exitcode == -signal.SIGKILL
-    session.close()
-    site.provision(database, deletable(database))
-    marker = marker_of(site, database)
-    assert (marker.oid, marker.let_go, marker.dropping) == (oid, False, None)
-    assert there(site, database) == before
-    assert kept(site, database) == [("still here",)]
-    assert (await look(site, times=3)).reason == "Ready"
-    assert kept(site, database) == [("still here",)]
-
-
-@pytest.mark.parametrize(("version", "admin", "kind", "moment"), kills(UNDO))
-async def test_killed_anywhere_while_it_undoes_a_deletion_the_next_one_completes(
-    place: Callable[[int, str], Site], version: int, admin: str, kind: type[Step], moment: Moment
-) -> None:
-    site, name = place(version, admin), unused_name("undone")
-    try:
-        site.provision(name, deletable(name, "7d"))
-        keep_a_row(site, name)
-        before = there(site, name)
-        delete(site, name)
-        await look(site)
-        assert marker_of(site, name).deleted_at is not None
-        site.want(name, deletable(name, "7d"))
-        assert killed_at(site.objects.file, name, kind, moment).exitcode == -signal.SIGKILL
-        site.provision(name, deletable(name, "7d"))
-        assert there(site, name) == before
-        assert kept(site, name) == [("still here",)]
-    finally:
-        site.drop(name)

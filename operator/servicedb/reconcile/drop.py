@@ -97,7 +97,7 @@ async def _drop(server: Server, world: World, database: str, marker: Marker) -> 
         execute = Executor(seen.admin, seen.admin_superuser, world.step)
         marker = await _drop_database(execute, connection, server, database, marker, seen, roles, world.now())
         await _drop_roles(execute, connection, server, database, roles)
-    del server.markers[database]
+    server.markers.pop(database, None)
     message = (
         f'database "{database}" on server "{server.name}" is dropped with its roles: the grace of its object is over'
     )
