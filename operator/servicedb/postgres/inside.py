@@ -31,9 +31,9 @@ members AS MATERIALIZED (
 objects AS (
     SELECT CASE c.relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END AS kind, c.oid, c.relname AS name,
            c.relnamespace AS schema, c.relowner AS owner, c.relacl AS acl,
-           c.relkind = 'S' AND EXISTS (
-               SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.objsubid = 0
-               AND d.refclassid = 'pg_class'::regclass AND d.deptype IN ('a', 'i')) AS linked
+           c.relkind = 'S' AND c.oid IN (
+               SELECT d.objid FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objsubid = 0
+               AND d.refclassid = 'pg_class'::regclass AND d.refobjsubid > 0 AND d.deptype IN ('a', 'i')) AS linked
     FROM pg_class c
     WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND c.relnamespace IN (SELECT oid FROM schemas)
       AND NOT EXISTS (SELECT FROM members m WHERE m.classid = 'pg_class'::regclass AND m.objid = c.oid)
@@ -52,7 +52,7 @@ objects AS (
 
 _GROUPS: LiteralString = """
 , grouped AS (
-    SELECT o.kind, o.schema, o.owner, o.acl::text AS acl, o.linked, count(*) AS count, min(o.oid) AS sample,
+    SELECT o.kind, o.schema, o.owner, o.acl, o.linked, count(*) AS count, min(o.oid) AS sample,
            CASE WHEN o.kind = 'TABLE' AND (s.nspname, o.name) IN (SELECT * FROM unnest(%(singled_schemas)s::text[],
                                                                 %(singled_names)s::text[])) THEN o.name END AS single
     FROM objects o JOIN pg_namespace s ON s.oid = o.schema GROUP BY 1, 2, 3, 4, 5, 8
@@ -61,7 +61,7 @@ SELECT g.kind, n.nspname AS schema, pg_get_userbyid(g.owner) AS owner, g.linked,
        pg_has_role(current_user, g.owner, 'USAGE') AS reached, g.acl IS NULL AS untouched, {privileges} AS privileges
 FROM grouped g JOIN pg_namespace n ON n.oid = g.schema
 LEFT JOIN objects o ON o.oid = g.sample AND o.kind = g.kind
-ORDER BY 1, 2, 3, g.acl, g.single, g.linked
+ORDER BY 1, 2, 3, g.single, g.linked, g.sample
 """
 
 _NAMES: LiteralString = """
@@ -74,7 +74,7 @@ SELECT s.sample::bigint, o.kind, n.nspname, o.name,
 FROM unnest(%(samples)s::oid[], %(kinds)s::text[]) AS s (sample, kind)
 JOIN objects like_it ON like_it.oid = s.sample AND like_it.kind = s.kind
 JOIN objects o ON o.kind = like_it.kind AND o.schema = like_it.schema AND o.owner = like_it.owner
-              AND o.linked = like_it.linked AND o.acl::text IS NOT DISTINCT FROM like_it.acl::text
+              AND o.linked = like_it.linked AND o.acl IS NOT DISTINCT FROM like_it.acl
 JOIN pg_namespace n ON n.oid = o.schema
 WHERE o.kind <> 'TABLE' OR (n.nspname, o.name) NOT IN (
     SELECT * FROM unnest(%(singled_schemas)s::text[], %(singled_names)s::text[]))
