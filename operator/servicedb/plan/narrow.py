@@ -42,6 +42,18 @@ class Narrowed:
             if concerned is not None:
                 self._settings[concerned][(named, role_name)] = settings
 
+    def differs(self, earlier: "Narrowed", database: str) -> bool:
+        """Whether anything of `database` is other than it was in an `earlier` look, its counter of changes included."""
+        return any(
+            now.get(database) != before.get(database)
+            for now, before in (
+                (self._roles, earlier._roles),
+                (self._memberships, earlier._memberships),
+                (self._settings, earlier._settings),
+                (self._scan.databases, earlier._scan.databases),
+            )
+        )
+
     def of(self, database: str, *, also: tuple[str, ...] = ()) -> ServerScan:
         """The part of `database`, with the roles `also` named, whoever's they are."""
         roles = dict(self._roles.get(database, {}))

@@ -56,8 +56,10 @@ class Credentials:
     before: dict[str, Written] = field(default_factory=dict)
 
     async def read(self) -> None:
-        """Read the Secrets as they are now: under the lock, nobody else writes them. Raises a Problem where the operator
-        may not."""
+        """Read the Secrets as they are now: under the lock, nobody else writes them.
+
+        Raises a Problem where the operator may not.
+        """
         logins = self.wanted.logins
         found = await asyncio.gather(*(secrets.read(self.world.kube, self._address(login)) for login in logins))
         self.written = {login.role: there for login, there in zip(logins, found, strict=True)}

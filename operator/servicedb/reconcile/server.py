@@ -14,7 +14,7 @@ from servicedb.api.database_server import DatabaseServer
 from servicedb.errors import Busy, Problem, Retryable, Terminal
 from servicedb.kube import resources
 from servicedb.kube.client import ApiError, Json
-from servicedb.kube.resources import Key
+from servicedb.kube.resources import SERVICE_DATABASES, Key
 from servicedb.plan.conditions import Finding, of_problem
 from servicedb.plan.narrow import Narrowed, markers
 from servicedb.plan.server import ServerFacts, check_server, findings
@@ -111,7 +111,10 @@ async def open_server(server: Server, world: World) -> ServerFacts:
             await make_lock_database(connection, facts)
     await _keep_admin(server, endpoint, account)
     server.system_identifier = facts.system_identifier
+    before = server.scan
     await scan(server)
+    if before is not None:
+        _wake_what_changed(server, before, world)
     return facts
 
 
@@ -227,6 +230,15 @@ async def _forget(key: Key, world: World) -> None:
     if server is not None and server.admin is not None:
         await server.admin.close()
     _wake(key.name, world)
+
+
+def _wake_what_changed(server: Server, before: Narrowed, world: World) -> None:
+    """Have those databases looked at now of which this scan shows something else than the one before."""
+    assert server.scan is not None
+    for database, marker in server.markers.items():
+        key = Key(SERVICE_DATABASES, marker.namespace, marker.name)
+        if marker.cluster == world.cluster_uid and key in world.databases and server.scan.differs(before, database):
+            world.enqueue(key)
 
 
 def _wake(server: str, world: World) -> None:
