@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from servicedb.plan.memberships import wanted_memberships
 from servicedb.plan.narrow import Narrowed
-from servicedb.plan.observed import Membership, Privilege, ServerScan
+from servicedb.plan.observed import Membership, ServerScan
 
 from tests.unit.given import APP_A, RW, WANTED, database, roles_in_sync, scan
 
