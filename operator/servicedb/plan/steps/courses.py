@@ -1,0 +1,104 @@
+"""Which steps come in which course of events, in the order in which they first come: what a kill is tried at."""
+
+from servicedb.plan.steps.base import Step
+from servicedb.plan.steps.databases import (
+    ChangeSetting,
+    CloseDatabase,
+    CreateDatabase,
+    DropDatabase,
+    GrantOnDatabase,
+    OpenDatabase,
+    RevokeOnDatabase,
+)
+from servicedb.plan.steps.inside import (
+    ChangeSchemaOwner,
+    CreateExtension,
+    CreateSchema,
+    GrantByDefault,
+    GrantOnSchema,
+    RevokeByDefault,
+    RevokeOnSchema,
+    UpdateExtension,
+)
+from servicedb.plan.steps.roles import (
+    AlterRole,
+    CloseLogin,
+    CommentOnRole,
+    CreateRole,
+    DropOwned,
+    DropRole,
+    EndSessions,
+    Grant,
+    NoteOnLogin,
+    OpenLogin,
+    SetPassword,
+)
+from servicedb.plan.steps.secrets import ActivateSecret, DeleteSecret, PrepareSecret, ProveLogin
+
+NEEDED: tuple[type[Step], ...] = (
+    CreateRole,
+    SetPassword,
+    Grant,
+    CreateDatabase,
+    OpenDatabase,
+    CreateSchema,
+    CreateExtension,
+    UpdateExtension,
+)
+"""Kinds of step that the spec can't do without. Any other that the server refuses leaves a difference behind, which is
+listed, and the rest goes on."""
+
+CREATION: tuple[type[Step], ...] = (
+    CreateRole,
+    Grant,
+    CreateDatabase,
+    RevokeOnDatabase,
+    GrantOnDatabase,
+    ChangeSetting,
+    OpenDatabase,
+    PrepareSecret,
+    OpenLogin,
+    SetPassword,
+    RevokeByDefault,
+    GrantByDefault,
+    CreateSchema,
+    GrantOnSchema,
+    ChangeSchemaOwner,
+    RevokeOnSchema,
+    CreateExtension,
+    ProveLogin,
+    ActivateSecret,
+)
+"""Every kind of step that makes a database from nothing, in the order in which they first come."""
+
+DELETION: tuple[type[Step], ...] = (
+    CommentOnRole,
+    AlterRole,
+    EndSessions,
+    DeleteSecret,
+    CloseDatabase,
+    DropDatabase,
+    DropOwned,
+    DropRole,
+)
+"""Every kind of step from the moment at which an object with policy Delete is gone until nothing is left of its
+database, in the order in which they first come. EndSessions comes where there are sessions, DropOwned where a role
+holds something outside of the database."""
+
+UNDO: tuple[type[Step], ...] = (CommentOnRole, PrepareSecret, OpenLogin, SetPassword, ProveLogin, ActivateSecret)
+"""Every kind of step by which a deleted object that is made again within its grace gets its database back, in the order
+in which they first come."""
+
+ROTATION: tuple[type[Step], ...] = (
+    PrepareSecret,
+    OpenLogin,
+    SetPassword,
+    ProveLogin,
+    ActivateSecret,
+    NoteOnLogin,
+    CloseLogin,
+)
+"""Every kind of step by which the other half of a login takes over, and the one of before leaves."""
+
+DEPARTURE: tuple[type[Step], ...] = (NoteOnLogin, CloseLogin, RevokeOnDatabase, DeleteSecret, DropRole)
+"""Every kind of step by which a login goes that the spec no longer names."""
