@@ -1,18 +1,15 @@
 """`servicedb adopt` as people use it: a table or JSON on standard output, sentences on standard error."""
 
 import json
-import sys
-from typing import Any
 
 import click
-from rich.console import Console
-from rich.table import Table
 
 from servicedb.errors import Problem
 from servicedb.kube.client import ApiError
 from servicedb.plan.adoption import Adoption
 from servicedb.reconcile.adopt import adopt, adoptions, world_of
 from servicedb.settings import Settings
+from servicedb.tables import print_table
 
 
 async def run_adopt(kubeconfig: str | None, from_cluster: str, server: str | None, yes: bool, output: str) -> bool:
@@ -49,20 +46,12 @@ def _row(adoption: Adoption, result: str) -> dict[str, str]:
 
 
 def show(rows: list[dict[str, str]], output: str) -> None:
-    """The rows on standard output, as JSON or as a table in the manner of kubectl's."""
+    """The rows on standard output, as JSON or as a table."""
     if output == "json":
         click.echo(json.dumps(rows, indent=2))
         return
-    if not rows:
-        return
-    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="")
-    for title in rows[0]:
-        table.add_column(title.upper(), no_wrap=True)
-    for row in rows:
-        table.add_row(*row.values())
-    options: dict[str, Any] = {"markup": False, "highlight": False, "emoji": False}
-    width = sum(max(len(title), *(len(row[title]) for row in rows)) + 3 for title in rows[0])
-    Console(file=sys.stdout, width=width, no_color=True, **options).print(table)  # piped or not: never cut, no colours
+    if rows:
+        print_table("", list(rows[0]), [list(row.values()) for row in rows])
 
 
 def _advise(from_cluster: str, rows: list[dict[str, str]], yes: bool) -> None:

@@ -19,8 +19,8 @@ from servicedb.kube.resources import Key
 from servicedb.logs import OBJECT
 from servicedb.plan.conditions import READY, Finding
 from servicedb.plan.steps import Step
-from servicedb.reconcile import database
 from servicedb.reconcile import run as operator_run
+from servicedb.reconcile import standing
 from servicedb.reconcile.report import Resource, report
 from servicedb.reconcile.run import run
 from servicedb.reconcile.world import World
@@ -70,7 +70,7 @@ async def _uid(uid: str, _: KubeClient) -> str:
 def main() -> None:
     points = Points(Path(os.environ["SERVICEDB_TEST_POINTS"]))
     cli.run_operator = functools.partial(run, on_step=points.pass_step)  # type: ignore[attr-defined]
-    database.report = points.reporting  # type: ignore[attr-defined]
+    standing.report = points.reporting  # type: ignore[attr-defined]
     if uid := os.environ.get("SERVICEDB_TEST_CLUSTER_UID"):
         operator_run.cluster_uid = functools.partial(_uid, uid)  # type: ignore[attr-defined]
     cli.main()
