@@ -58,6 +58,11 @@ cluster: test-cluster ## Tests on a real Kubernetes cluster of their own
 test: lint test-cluster ## Everything, from nothing: lint, unit, postgres and cluster tests
 	$(call run,$(BIN)/pytest tests,One test again: $(BIN)/pytest FILE::TEST. The cluster is still there: $(BIN)/python -m tests.cluster.harness status --name $(TEST_CLUSTER))
 
+.PHONY: soak
+soak: test-cluster ## Ten minutes of random operations and kills on fifty objects; SERVICEDB_SOAK_SEED repeats one
+	SERVICEDB_SOAK_SECONDS=$${SERVICEDB_SOAK_SECONDS:-600} SERVICEDB_SOAK_OBJECTS=$${SERVICEDB_SOAK_OBJECTS:-50} \
+	    $(BIN)/pytest tests/cluster/test_soak.py -s
+
 .PHONY: bench
 bench: $(VENV)/ready ## Benchmarks: prints a table, writes build/bench.jsonl
 	$(BIN)/python -m tests.bench
