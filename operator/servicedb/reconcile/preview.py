@@ -1,12 +1,13 @@
 """mode Plan: the steps that would be carried out, in their order. Nothing is changed."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from servicedb.errors import Terminal
 from servicedb.plan.credentials import LoginState
 from servicedb.plan.lines import one_line
-from servicedb.plan.observed import ServerScan
-from servicedb.plan.steps import ActivateSecret, ProveLogin, Step
+from servicedb.plan.observed import Role, ServerScan
+from servicedb.plan.steps import ActivateSecret, CreateRole, ProveLogin, Step
 from servicedb.postgres.catalog import available_extensions
 from servicedb.postgres.script import Planned, script
 from servicedb.postgres.session import Session
@@ -26,10 +27,15 @@ async def _planned(work: Work, connection: Session, seen: ServerScan) -> list[Pl
     states = work.credentials.states()
     states |= {step.role: LoginState(states[step.role].active, step.half) for step in secrets}
     needed = await _inside(work, connection, seen)
+    first = role_changes(work, seen)
+    made = replace(
+        seen, roles={**seen.roles, **{step.name: _made(step) for step in first if isinstance(step, CreateRole)}}
+    )
     steps: list[Step] = [
-        *secrets,
-        *role_changes(work, seen, states),
+        *first,
         *database_changes(work, seen),
+        *secrets,
+        *(step for step in role_changes(work, made, states) if step not in first),
         *(needed.steps if needed is not None else ()),
         *_logins(states),
     ]
@@ -39,6 +45,12 @@ async def _planned(work: Work, connection: Session, seen: ServerScan) -> list[Pl
         for step in steps
     ]
     return [*lines, *_remarks(work, needed)]
+
+
+def _made(step: CreateRole) -> Role:
+    return Role(
+        step.name, step.login, inherit=step.inherit, connection_limit=step.connection_limit, comment=step.comment
+    )
 
 
 async def _inside(work: Work, connection: Session, seen: ServerScan) -> Needed | None:
