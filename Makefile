@@ -56,7 +56,14 @@ cluster: test-cluster ## Tests on a real Kubernetes cluster of their own
 
 .PHONY: test
 test: lint test-cluster ## Everything, from nothing: lint, unit, postgres and cluster tests
-	$(call run,$(BIN)/pytest tests,One test again: $(BIN)/pytest FILE::TEST. The cluster is still there: $(BIN)/python -m tests.cluster.harness status --name $(TEST_CLUSTER))
+	$(call run,$(MAKE) --no-print-directory -j2 cluster-tests other-tests,One test again: $(BIN)/pytest FILE::TEST. The cluster is still there: $(BIN)/python -m tests.cluster.harness status --name $(TEST_CLUSTER))
+
+# Side by side: most of the time each of them waits for a server. The front of a line says whose it is.
+.PHONY: cluster-tests other-tests
+cluster-tests: $(VENV)/ready
+	@$(BIN)/pytest tests/cluster 2>&1 | sed -u 's/^/[cluster] /'
+other-tests: $(VENV)/ready
+	@$(BIN)/pytest tests --ignore tests/cluster 2>&1 | sed -u 's/^/[others]  /'
 
 .PHONY: soak
 soak: test-cluster ## Ten minutes of random operations and kills on fifty objects; SERVICEDB_SOAK_SEED repeats one
