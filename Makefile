@@ -63,7 +63,7 @@ test: lint test-cluster ## Everything, from nothing: lint, unit, postgres and cl
 cluster-tests: $(VENV)/ready
 	@$(BIN)/pytest tests/cluster 2>&1 | sed -u 's/^/[cluster] /'
 other-tests: $(VENV)/ready
-	@$(BIN)/pytest tests --ignore tests/cluster 2>&1 | sed -u 's/^/[others]  /'
+	@$(BIN)/pytest tests/unit tests/postgres 2>&1 | sed -u 's/^/[others]  /'
 
 .PHONY: soak
 soak: test-cluster ## Ten minutes of random operations and kills on fifty objects; SERVICEDB_SOAK_SEED repeats one
