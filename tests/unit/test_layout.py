@@ -39,3 +39,8 @@ def test_a_file_says_what_it_is_for(path):
 @pytest.mark.parametrize("directory", sorted({path.parent for path in FILES}), ids=lambda path: path.name)
 def test_every_folder_of_the_package_is_a_package(directory):
     assert (directory / "__init__.py").exists()
+
+
+def test_every_test_stands_where_make_test_runs_it():
+    tests = ROOT / "tests"
+    assert {file.relative_to(tests).parts[0] for file in tests.rglob("test_*.py")} == {"unit", "postgres", "cluster"}
