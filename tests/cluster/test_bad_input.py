@@ -181,7 +181,7 @@ def test_the_second_object_for_a_database_is_told_who_has_it(tenant: Tenant, ser
     tenant.create("second", {NAME: "contested"})
     message = tenant.wait_reason("second", "Conflict")["message"]
     assert f"ServiceDatabase {tenant.name}/first" in message
-    assert "spec.adoptable" in message
+    assert "choose another spec.databaseName" in message
     assert everything_about_roles(server) == before
     tenant.delete("first")
     wait_for("the release", lambda: getattr(marker_of(server, "contested"), "released", None) is not None)
