@@ -124,7 +124,6 @@ async def test_a_rotation_waits_for_the_overlap_of_the_last_one(site: Site, data
         assert "app is rotated when the last rotation's overlap is over" in last.conditions["CredentialsReady"].message
         assert last.due is not None
         operator.let_pass(last.due)
-        assert (await operator.bring(database)).due == timedelta()
         assert (await operator.bring(database)).reason == "Ready"
         assert handled(site, database) == "two"
         assert site.secret(database, "app")["user"] == f"{database}__app_a"
@@ -238,10 +237,10 @@ async def test_a_login_that_can_not_be_dropped_stays_closed_and_is_said(site: Si
     site.want(orders, spec)
     async with Operator(site.objects) as operator:
         await operator.bring(orders)
-        with site.login(orders, "keeper") as pooled, site.as_superuser(orders) as superuser:
-            superuser.execute(
-                sql.SQL("CREATE TABLE its_own (id int); ALTER TABLE its_own OWNER TO {}").format(name(half))
-            )
+        # In its own database it would be handed to the owner role.
+        with site.login(orders, "keeper") as pooled, site.as_superuser("postgres") as superuser:
+            table = name(f"of_{half}")
+            superuser.execute(sql.SQL("CREATE TABLE {0} (); ALTER TABLE {0} OWNER TO {1}").format(table, name(half)))
             operator.let_pass(OVERLAP)
             kept = await operator.bring(orders)
             assert "it still has sessions" in kept.conditions["RolesReady"].message
@@ -252,8 +251,8 @@ async def test_a_login_that_can_not_be_dropped_stays_closed_and_is_said(site: Si
             assert kept.reason == "Ready", kept.message
             assert f'login "{half}" is in the spec no longer' in kept.conditions["RolesReady"].message
             assert "1 object in database" in kept.conditions["RolesReady"].message
-        with site.as_superuser(orders) as superuser:
-            superuser.execute("DROP TABLE its_own")
+        with site.as_superuser("postgres") as superuser:
+            superuser.execute(sql.SQL("DROP TABLE {}").format(table))
         gone = await operator.bring(orders)
         assert (gone.reason, gone.conditions["RolesReady"].message) == ("Ready", "")
     assert half not in roles_of(site, orders)
