@@ -9,16 +9,21 @@ from itertools import chain, repeat
 from typing import Any
 
 import kopf
+from kopf._cogs.clients.errors import APINotFoundError
 
 from servicedb.api.common import GROUP, VERSION
 from servicedb.kube.client import KubeClient
 from servicedb.kube.resources import DATABASE_SERVERS, SERVICE_DATABASES, Key
 from servicedb.reconcile.noticed import Watched
+from servicedb.reconcile.run import WatchEnded
 from servicedb.reconcile.stop import Stop
 
 
 async def watch(kube: KubeClient, watched: Watched, ready: asyncio.Event, stop: Stop) -> None:
-    """Watch our kinds until `stop` is due. `ready` is set when the first objects are about to come in."""
+    """Watch our kinds until `stop` is due. `ready` is set when the first objects are about to come in.
+
+    Raises WatchEnded when a kind is no longer served.
+    """
     others = asyncio.all_tasks()
     tasks = await kopf.spawn_tasks(
         registry=_registry(kube, watched),
@@ -29,7 +34,10 @@ async def watch(kube: KubeClient, watched: Watched, ready: asyncio.Event, stop: 
         stop_flag=stop.due,
     )
     stop.listen()  # in place of kopf's own handlers, which end the watch at once and break at a second signal
-    await kopf.run_tasks(tasks, ignored=others)
+    try:
+        await kopf.run_tasks(tasks, ignored=others)
+    except APINotFoundError as error:  # kopf mostly sees a CRD go in time; when a watch is begun just then, it fails
+        raise WatchEnded(str(error)) from error
 
 
 def _settings() -> kopf.OperatorSettings:

@@ -35,9 +35,10 @@ def _with_context(record: logging.LogRecord) -> bool:
 
 
 def _patience_is_no_error(record: logging.LogRecord) -> bool:
-    """kopf calls an API server that is away, a CRD that is being made anew, or a session that ends with the operator an
-    error; it tries again, and so it is a warning here: nobody has to be woken up for it."""
-    patient = ("; will retry: ", "; will re-authenticate: ")
-    if record.name.startswith("kopf.") and any(words in record.getMessage() for words in patient):
-        record.levelno, record.levelname = logging.WARNING, "WARNING"
+    """kopf calls an API server that is away, or a CRD that is removed or made anew, an error; it tries again, or the
+    watch is begun anew, and so it is a warning here: nobody has to be woken up for it."""
+    if record.name.startswith("kopf."):
+        removed = record.exc_info is not None and type(record.exc_info[1]).__name__ == "APINotFoundError"
+        if removed or "; will retry: " in record.getMessage():
+            record.levelno, record.levelname, record.exc_info = logging.WARNING, "WARNING", None
     return True

@@ -133,7 +133,11 @@ async def test_the_work_says_when_to_come_again():
         assert await bench.next() == ORDERS
 
 
-@pytest.mark.parametrize("error", [TryAgain(), ValueError("a bug")], ids=["not finished", "bug"])
+@pytest.mark.parametrize(
+    "error",
+    [TryAgain(), ValueError("a bug"), asyncio.CancelledError()],
+    ids=["not finished", "bug", "a task that it had begun was cancelled"],
+)
 async def test_work_that_fails_is_tried_again_and_its_worker_lives(error):
     bench = Bench()
     async with running(bench.work, workers=1) as queue:

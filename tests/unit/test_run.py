@@ -12,7 +12,7 @@ from servicedb.kube.client import ApiError, KubeClient
 from servicedb.kube.discovery import served
 from servicedb.kube.resources import DATABASE_SERVERS, SERVICE_DATABASES, Key, collection
 from servicedb.reconcile import run as operator_run
-from servicedb.reconcile.run import run
+from servicedb.reconcile.run import WatchEnded, run
 from servicedb.settings import Settings
 
 ORDERS = Key(SERVICE_DATABASES, "shop", "orders")
@@ -109,6 +109,21 @@ async def test_a_watch_that_fails_ends_the_operator_with_its_failure(cluster, wo
     with pytest.raises(RuntimeError, match="no watch"):
         await run(SETTINGS, None, watch)
     assert (work.done, cluster.closed) == (True, True)
+
+
+async def test_a_watch_that_a_removed_crd_ended_is_begun_anew(cluster, work):
+    work.let_go.set()
+    begun = asyncio.Queue()
+
+    async def watch(kube, watched, ready, stop):
+        begun.put_nowait(None)
+        if begun.qsize() < 3:
+            raise WatchEnded("404 page not found")
+        os.kill(os.getpid(), signal.SIGTERM)
+        await stop.due.wait()
+
+    await run(SETTINGS, None, watch)
+    assert begun.qsize() == 3
 
 
 @pytest.mark.parametrize("kinds", [(), (DATABASE_SERVERS,), (SERVICE_DATABASES,)], ids=str)

@@ -108,7 +108,10 @@ class WorkQueue:
     async def _round(self, key: Key) -> None:
         try:
             seconds = await self._work(key)
-        except Exception as error:  # noqa: BLE001 - one object's bug must not stop the others' worker
+        except (Exception, asyncio.CancelledError) as error:
+            task = asyncio.current_task()
+            if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
+                raise  # this worker's own end, and not that of a task that the work had begun
             if not isinstance(error, TryAgain):
                 _log.exception("the work on %s failed", key)
             self.add_after(key, self._backoff(key))

@@ -31,6 +31,10 @@ Watch = Callable[[KubeClient, Watched, asyncio.Event, Stop], Awaitable[None]]
 _LOOKS_AGAIN = 2.0
 
 
+class WatchEnded(Exception):
+    """A watch that can't go on: a CRD was removed under it. Nothing is lost, since everything is listed again."""
+
+
 async def run(
     settings: Settings, kubeconfig: str | None, watch: Watch, on_step: Callable[[Step], None] = ignore
 ) -> None:
@@ -69,14 +73,19 @@ async def run(
 
 async def _watch(watch: Watch, kube: KubeClient, watched: Watched, ready: asyncio.Event, stop: Stop) -> None:
     """Watch, once both kinds are served: of a CRD that comes between its two first looks, kopf would never know."""
-    kinds = (DATABASE_SERVERS, SERVICE_DATABASES)
-    if not await served(kube, kinds):
-        _log.warning("nothing is watched before the API server serves both kinds: are the CRDs installed?")
-    while not await served(kube, kinds):
+    kinds, told = (DATABASE_SERVERS, SERVICE_DATABASES), False
+    while not stop.asked.is_set():
+        if await served(kube, kinds):
+            try:
+                await watch(kube, watched, ready, stop)
+                return
+            except WatchEnded as error:
+                _log.warning("the watch is begun anew: %s", error)
+        elif not told:
+            told = True
+            _log.warning("nothing is watched before the API server serves both kinds: are the CRDs installed?")
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stop.asked.wait(), _LOOKS_AGAIN)
-            return
-    await watch(kube, watched, ready, stop)
 
 
 async def _cluster_uid(kube: KubeClient) -> str:

@@ -65,8 +65,13 @@ class Soak:
 
         def nothing_wrong() -> bool:
             self._look()
-            seen = look(self.server)
-            found[:] = invariants.at_rest(seen, at_rest(self.tenant, self.server, self.model, seen), self.model)
+            try:
+                seen = look(self.server)
+                rest = at_rest(self.tenant, self.server, self.model, seen)
+            except psycopg.Error as error:  # a database that is just being dropped
+                found[:] = [str(error)]
+                return False
+            found[:] = invariants.at_rest(seen, rest, self.model)
             return not found
 
         with contextlib.suppress(AssertionError):
