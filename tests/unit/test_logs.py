@@ -54,3 +54,21 @@ def test_a_line_says_which_object_it_is_about(capsys: pytest.CaptureFixture[str]
     finally:
         logs.OBJECT.reset(token)
     assert json.loads(capsys.readouterr().err)["object"] == "kyc/onboarding"
+
+
+class APINotFoundError(Exception):
+    """As kopf calls it."""
+
+
+@pytest.mark.parametrize(
+    ("error", "level"),
+    [
+        pytest.param(APINotFoundError("404 page not found"), "WARNING", id="a CRD was removed"),
+        pytest.param(ValueError("a bug"), "ERROR", id="a bug"),
+    ],
+)
+def test_a_removed_crd_is_no_error(capsys: pytest.CaptureFixture[str], error: Exception, level: str) -> None:
+    logs.set_up("info")
+    logging.getLogger("kopf._core.reactor.running").error("a watcher has failed", exc_info=error)
+    line = json.loads(capsys.readouterr().err)
+    assert (line["level"], "exc_info" in line) == (level, level == "ERROR")

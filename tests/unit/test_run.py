@@ -113,7 +113,7 @@ async def test_a_watch_that_fails_ends_the_operator_with_its_failure(cluster, wo
 
 async def test_a_watch_that_a_removed_crd_ended_is_begun_anew(cluster, work):
     work.let_go.set()
-    begun = asyncio.Queue()
+    begun: asyncio.Queue[None] = asyncio.Queue()
 
     async def watch(kube, watched, ready, stop):
         begun.put_nowait(None)
