@@ -35,8 +35,9 @@ def _with_context(record: logging.LogRecord) -> bool:
 
 
 def _patience_is_no_error(record: logging.LogRecord) -> bool:
-    """kopf calls an API server that is away, a CRD that is removed or made anew, or a session that ends with the operator
-    an error; it tries again, or the watch is begun anew, and so it is a warning here: nobody has to be woken up for it."""
+    """kopf calls an API server that is away, a CRD that is removed or made anew, or a session that ends with the
+    operator an error; it tries again, or the watch is begun anew, and so it is a warning here: nobody has to be woken
+    up for it."""
     if record.name.startswith("kopf."):
         removed = record.exc_info is not None and type(record.exc_info[1]).__name__ == "APINotFoundError"
         if removed or any(words in record.getMessage() for words in _PATIENT):
