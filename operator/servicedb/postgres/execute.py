@@ -51,7 +51,7 @@ _END_SESSIONS = sql.SQL(
 def statements(step: Step, *, server_version: int) -> list[sql.Composed]:
     """The SQL for `step` on a server of `server_version` (as in server_version_num), without any password.
 
-    OpenDatabase needs the database's OID and SetPassword a verifier: `session.py` and `open_database` see to those.
+    OpenDatabase needs the database's OID and SetPassword a verifier: apply.py sees to those.
     """
     match step:
         case CreateRole():

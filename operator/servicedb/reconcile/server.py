@@ -9,7 +9,7 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from servicedb import metrics
-from servicedb.api.common import ACKNOWLEDGE, RECONCILE_AT, SecretReference
+from servicedb.api.common import ACKNOWLEDGE, HANDLED_LENGTH, RECONCILE_AT, SecretReference
 from servicedb.api.database_server import DatabaseServer
 from servicedb.errors import Busy, Problem, Retryable, Terminal
 from servicedb.kube import resources
@@ -254,4 +254,4 @@ def _count(server: Server, world: World) -> int:
 
 def _handled(resource: DatabaseServer) -> dict[str, str]:
     value = resource.metadata.annotations.get(RECONCILE_AT)
-    return {"reconcileAt": value[:256]} if value is not None else {}
+    return {"reconcileAt": value[:HANDLED_LENGTH]} if value is not None else {}

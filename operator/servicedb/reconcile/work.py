@@ -4,7 +4,7 @@ import time
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from servicedb.api.common import RECONCILE_AT
+from servicedb.api.common import HANDLED_LENGTH, RECONCILE_AT
 from servicedb.api.service_database import ServiceDatabase
 from servicedb.errors import Problem
 from servicedb.kube.resources import Key
@@ -116,7 +116,7 @@ def recent_scan(work: Work) -> ServerScan | None:
     scan, scanned_at = work.server.scan, work.server.scanned_at
     looked = work.world.insides.get(work.key)
     asked = work.sdb.metadata.annotations.get(RECONCILE_AT)
-    if asked is not None and asked[:256] != work.sdb.status.handled.reconcile_at:
+    if asked is not None and asked[:HANDLED_LENGTH] != work.sdb.status.handled.reconcile_at:
         return None
     if scan is None or looked is None or scanned_at < looked.at or not work.was_in_sync:
         return None

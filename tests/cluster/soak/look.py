@@ -78,7 +78,7 @@ def at_rest(tenant: Tenant, server: Server, model: Model, seen: Look) -> AtRest:
         and (condition(one) or {}).get("observedGeneration") == one["metadata"]["generation"]
         for one in tenant.objects.listed("ServiceDatabase", tenant.name)
     }
-    secrets = {name for name, values in tenant.secrets().items() if values.get("type") == "postgresql" or values}
+    secrets = {name for name, values in tenant.secrets().items() if values}
     with server.connect(dbname="servicedb") as connection:
         locks = connection.execute(_LOCKS).fetchone()
     assert locks is not None
