@@ -26,8 +26,7 @@ async def see_to_what_has_begun(work: Work) -> float | None:
             if steps := _steps(work, seen):
                 await Executor(seen.admin, seen.admin_superuser, work.world.step).roles(connection, steps, {})
                 seen = await observe(work, connection)
-    retirement = next_retirement(work.wanted, seen.roles, after=begun)
-    return max(0.0, (retirement - work.world.now()).total_seconds()) if retirement is not None else None
+    return work.world.seconds_until(next_retirement(work.wanted, seen.roles, after=begun))
 
 
 def _may_be_due(work: Work, seen: ServerScan) -> bool:

@@ -101,9 +101,8 @@ async def _bring(key: Key, sdb: ServiceDatabase, world: World) -> tuple[float | 
     await report_ready(work, outcome)
     told = outcome.problem if isinstance(outcome.problem, Retryable) else None
     roles = outcome.seen.roles
-    retirement = next_retirement(wanted, roles, after=begun)
-    due = [time for time in (retirement, credentials.next_rotation(roles)) if time is not None]
-    return max(0.0, (min(due) - world.now()).total_seconds()) if due else None, told
+    due = (next_retirement(wanted, roles, after=begun), credentials.next_rotation(roles))
+    return world.seconds_until(*due), told
 
 
 def checked_credentials(key: Key, sdb: ServiceDatabase, wanted: Wanted, server: Server, world: World) -> Credentials:

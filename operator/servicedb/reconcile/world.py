@@ -126,6 +126,11 @@ class World:
     def now(self) -> datetime:
         return datetime.now(UTC)
 
+    def seconds_until(self, *times: datetime | None) -> float | None:
+        """Until the first of `times`, 0 where it has passed; None where none is known."""
+        known = [time for time in times if time is not None]
+        return max(0.0, (min(known) - self.now()).total_seconds()) if known else None
+
     def step(self, step: Step) -> None:
         """Note that `step` is about to be carried out."""
         metrics.STEPS.labels(type(step).__name__).inc()
