@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from pydantic import SecretStr
 from servicedb.plan.credentials import LoginState, SeenSecret, overtaken_by, secret_steps, secrets_before
-from servicedb.plan.leaving import departure_steps, next_retirement
+from servicedb.plan.leaving import departure_steps, former_groups, next_retirement
 from servicedb.plan.marker import LeftSecret, RoleNote
 from servicedb.plan.observed import Role
 from servicedb.plan.roles import earlier_access, role_steps
@@ -23,6 +23,7 @@ from tests.unit.given import (
     MIGRATOR,
     MIGRATOR_A,
     MIGRATOR_B,
+    NAMES,
     NOW,
     ONLY_APP,
     ONLY_FIXED,
@@ -67,6 +68,37 @@ def test_a_login_that_is_closed_and_no_longer_in_the_spec_goes_and_its_secret_be
         DropRole(DROPPED, MIGRATOR_A),
         DropRole(DROPPED, MIGRATOR_B),
     ]
+
+
+GROUP = NAMES.own_group("app")
+
+
+@pytest.mark.parametrize(
+    ("retire_at", "steps"),
+    [
+        pytest.param(None, [], id="its overlap is yet to begin"),
+        pytest.param(NOW + OVERLAP, [], id="in its overlap"),
+        pytest.param(NOW, [DropRole(DROPPED, GROUP)], id="its overlap is over"),
+    ],
+)
+def test_a_group_that_the_spec_has_no_need_of_goes_after_its_overlap(retire_at, steps):
+    role = Role(GROUP, login=False, comment=RoleNote(OWNER, "app_grp", retire_at=retire_at, granted=True).comment())
+    assert going(with_roles(role)) == steps
+    assert next_retirement(ONLY_APP, with_roles(role), after=NOW) == (retire_at if steps == [] else None)
+
+
+@pytest.mark.parametrize(
+    "role",
+    [
+        pytest.param(Role(GROUP, login=False), id="without a note"),
+        pytest.param(
+            Role(GROUP, False, comment=RoleNote("other__owner", "app_grp", retire_at=NOW).comment()), id="a neighbour's"
+        ),
+        pytest.param(Role("orders__mine", False, comment=RoleNote(OWNER, "app_grp").comment()), id="of another name"),
+    ],
+)
+def test_a_group_is_told_by_its_note_and_its_name(role):
+    assert former_groups(ONLY_APP, with_roles(role)) == {}
 
 
 def test_as_long_as_one_half_logs_in_its_secret_stays_and_only_the_closed_one_goes():

@@ -9,10 +9,10 @@ from datetime import datetime
 import psycopg
 from psycopg import sql
 
-from servicedb.errors import Retryable
+from servicedb.errors import Retryable, Terminal
 from servicedb.plan.holdings import Holding
 from servicedb.plan.observed import Membership
-from servicedb.plan.steps import CloseDatabase, DropDatabase, DropOwned, EndSessions, Step
+from servicedb.plan.steps import CloseDatabase, DropDatabase, DropOwned, DropRole, EndSessions, Step
 from servicedb.postgres.apply import Executor
 from servicedb.postgres.connections import transaction, words_of
 from servicedb.postgres.execute import grant, revoke, statements
@@ -46,6 +46,31 @@ async def holdings(connection: Session, roles: Sequence[str]) -> list[Holding]:
     """Everything on the server that belongs to `roles`, or that they hold privileges on."""
     cursor = await connection.execute(_HOLDINGS, (list(roles),))
     return [Holding(*row) async for row in cursor]
+
+
+async def members(connection: Session, role: str) -> tuple[str, ...]:
+    """Who may act as `role`, but for the administrator."""
+    cursor = await connection.execute(
+        b"SELECT DISTINCT m.member::regrole::text FROM pg_auth_members m JOIN pg_roles r ON r.oid = m.roleid "
+        b"WHERE r.rolname = %s AND m.member <> current_user::regrole ORDER BY 1",
+        (role,),
+    )
+    return tuple([row[0] async for row in cursor])
+
+
+async def drop_roles(execute: Executor, connection: Session, steps: Sequence[DropRole]) -> None:
+    """One transaction. Raises Terminal, with the server's own list, where something depends on one of them."""
+    try:
+        await execute.roles(connection, steps, {})
+    except psycopg.errors.DependentObjectsStillExist as error:
+        what = error.diag.message_detail or error.diag.message_primary or "something depends on it"
+        raise Terminal("DropBlocked", _on_one_line(what)) from None
+
+
+def _on_one_line(text: str) -> str:
+    """Source: PostgreSQL's checkSharedDependencies: a line for each object, up to a hundred."""
+    lines = text.splitlines()
+    return "; ".join(lines[:3]) + ("; ..." if len(lines) > 3 else "")
 
 
 async def prepared_transactions(connection: Session, database: str) -> int:

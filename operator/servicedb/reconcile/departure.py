@@ -1,18 +1,16 @@
-"""What goes for good once its time has come: Secrets of before, and logins that the spec no longer names."""
+"""What goes for good once its time has come: Secrets of before, logins and groups that the spec has no need of."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import psycopg
-
 from servicedb.errors import Busy, NeedsDecision, Problem
 from servicedb.plan.holdings import Holding, what_is_kept
-from servicedb.plan.leaving import departure_steps
+from servicedb.plan.leaving import departure_steps, note_on
 from servicedb.plan.observed import ServerScan
 from servicedb.plan.steps import DeleteSecret, DropRole, NoteOnLogin, Step
 from servicedb.plan.wanted import Wanted
 from servicedb.postgres.apply import Executor
-from servicedb.postgres.drop import holdings, with_sessions
+from servicedb.postgres.drop import holdings, members, with_sessions
 from servicedb.postgres.session import Session
 from servicedb.reconcile.credentials import Credentials
 from servicedb.reconcile.freed import Freeing, roles_of_another
@@ -20,7 +18,7 @@ from servicedb.reconcile.freed import Freeing, roles_of_another
 
 @dataclass(frozen=True, slots=True)
 class Departed:
-    """`steps` were carried out; `staying` says, in sentences, which logins could not be dropped yet and why."""
+    """`steps` were carried out; `staying` says, in sentences, which roles could not be dropped yet and why."""
 
     steps: list[Step]
     staying: list[str]
@@ -40,8 +38,9 @@ async def let_go(
             case DropRole():
                 obstacle = await _drop(_freeing(wanted, credentials, connection, seen, execute), step)
                 if obstacle is not None:
+                    what = "role" if note_on(wanted, seen.roles[step.name]) is None else "login"
                     departed.staying.append(
-                        f"login \"{step.name}\" is in the spec no longer and can't log in any more, but can't be "
+                        f"{what} \"{step.name}\" is in the spec no longer and can't log in any more, but can't be "
                         f"dropped yet: {obstacle}"
                     )
                     continue
@@ -67,12 +66,14 @@ def _freeing(
 
 
 async def _drop(freeing: Freeing, step: DropRole) -> str | None:
-    """Drop a login that is closed already; what keeps it, None when it is gone.
+    """Drop a login that is closed already, or a group; what keeps it, None when it is gone.
 
-    One with sessions stays: PostgreSQL would drop it under them, and nobody could tell any more whose they are.
+    A login with sessions stays: PostgreSQL would drop it under them, and nobody could tell any more whose they are.
     """
     if await with_sessions(freeing.connection, [step.name]):
         return "it still has sessions, which may end by themselves"
+    if acting := await members(freeing.connection, step.name):
+        return f"it still has members ({', '.join(acting)})"
     held = await holdings(freeing.connection, [step.name])
     try:
         freeing.check(held)
@@ -81,12 +82,4 @@ async def _drop(freeing: Freeing, step: DropRole) -> str | None:
         raise
     except Problem as problem:
         return problem.message
-    except psycopg.errors.DependentObjectsStillExist as error:
-        return _on_one_line(error.diag.message_detail or error.diag.message_primary or "something depends on it")
     return None
-
-
-def _on_one_line(text: str) -> str:
-    """Source: PostgreSQL's checkSharedDependencies: a line for each object, up to a hundred."""
-    lines = text.splitlines()
-    return "; ".join(lines[:3]) + ("; ..." if len(lines) > 3 else "")

@@ -41,7 +41,7 @@ class Freeing:
         """Free the roles of `holdings`, and drop them all at once. Raises a Problem where one of them is held up."""
         for step in freeing_steps(holdings):
             await self._free(step)
-        await self.execute.roles(self.connection, steps, {})
+        await drop.drop_roles(self.execute, self.connection, steps)
 
     async def _free(self, step: DropOwned) -> None:
         try:
