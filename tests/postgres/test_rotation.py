@@ -510,6 +510,49 @@ async def test_while_suspended_the_overlap_ends_and_the_marker_is_current_but_no
         assert handled(site, orders) == "two"
 
 
+@as_admin("createrole")
+async def test_while_stalled_by_a_bad_spec_the_overlap_ends_and_nothing_else_changes(site: Site, orders: str) -> None:
+    spec = full_spec(orders, schemas=[{"name": "app"}])
+    held, leaver = site.secret(orders, "app"), site.secret(orders, "keeper")
+    without = {**spec, "roles": {**spec["roles"], "extra": []}}
+    async with Operator(site.objects) as operator:
+        site.want(orders, without, {"rotate-at": "one"})
+        await operator.bring(orders)
+        bad = {**without, "parameters": {"no_such": "1"}, "deletion": {"policy": "Retain", "gracePeriod": "3d"}}
+        site.want(orders, bad, {"rotate-at": "two"})
+        stalled = await operator.bring(orders)
+        assert (stalled.stalled, stalled.kinds()) == (True, {"CommentOnRole"})
+        assert stalled.due is not None
+        assert timedelta() < stalled.due <= OVERLAP
+        assert all(works(site.server, one) for one in (held, leaver))
+        operator.let_pass(OVERLAP)
+        ended = await operator.bring(orders)
+        assert (ended.reason, ended.message) == (stalled.reason, stalled.message)
+        assert ended.kinds() == {"CloseLogin"}
+        assert not any(works(site.server, one) for one in (held, leaver))
+        assert works(site.server, site.secret(orders, "app"))
+        last = await operator.bring(orders)
+        assert (last.stalled, last.steps, last.due) == (True, (), None)
+        site.want(orders, without, {"rotate-at": "two"})
+        assert (await operator.bring(orders)).reason == "Ready"
+        assert works(site.server, site.secret(orders, "app"))
+
+
+@as_admin("createrole")
+async def test_a_change_by_hand_is_told_of_also_when_a_rotation_comes_with_its_repair(site: Site, orders: str) -> None:
+    spec = full_spec(orders, schemas=[{"name": "app"}])
+    async with Operator(site.objects) as operator:
+        await operator.bring(orders)
+        with site.as_superuser() as connection:
+            connection.execute(sql.SQL("GRANT CONNECT ON DATABASE {} TO PUBLIC").format(name(orders)))
+        site.want(orders, spec, {"rotate-at": "now"})
+        rotated = await operator.bring(orders)
+    assert {"ActivateSecret", "RevokeOnDatabase"} <= rotated.kinds()
+    told = [body for body in site.objects.read().values() if body.get("reason") == "DriftRepaired"]
+    assert len(told) == 1
+    assert "1 changes by hand" in str(told)
+
+
 def handled(site: Site, name: str) -> str | None:
     status = site.objects.read()[key_of(name).path]["status"]
     value: str | None = status.get("handled", {}).get("rotateAt")

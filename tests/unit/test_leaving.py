@@ -282,6 +282,14 @@ def test_who_logs_in_keeps_the_access_of_before(state, kept):
     assert {half for half, login in halves.items() if login.works_as != RO} == set(kept)
 
 
+def test_a_half_that_was_the_owners_stays_so_also_where_overrides_come_with_the_new_access():
+    group = NAMES.own_group("app")
+    wanted = replace(READS, logins=(replace(READS.logins[0], works_as=group, overrides={}),))
+    for access, expected in ((Access.OWNER, OWNER), (Access.READ_WRITE, group)):
+        halves = dict(replace(wanted, earlier={APP_A: access}).halves())
+        assert (halves[APP_A].works_as, halves[APP_B].works_as) == (expected, group)
+
+
 @pytest.mark.parametrize("access", [None, "", "ReadOnly", "Everything"])
 def test_an_access_that_is_the_same_or_not_known_is_not_kept(access):
     comment = RoleNote(OWNER, "app", "orders-app", access=access).comment()
