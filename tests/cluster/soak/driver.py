@@ -28,7 +28,8 @@ _REST_WITHIN = 240.0
 
 @dataclass(slots=True)
 class Soak:
-    """`model` is what was asked for. `violations` are what `invariants.always` said on the way, each once."""
+    """`model` is what was asked for. `violations` are what `invariants.always` said on the way, each once. `told` is
+    what was done, in order, a line each."""
 
     tenant: Tenant
     server: Server
@@ -41,7 +42,7 @@ class Soak:
     logins: Logins = field(init=False)
     bystander: str = ""
     violations: dict[str, None] = field(default_factory=dict)
-    done: dict[str, int] = field(default_factory=dict)
+    told: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.model = Model(self.tenant.name)
@@ -99,13 +100,15 @@ class Soak:
         candidates = [asked for asked in self.model.asked.values() if asked.present == present]
         if candidates:
             does(self.rng.choice(candidates))
-            name = does.__name__.strip("_")
-            self.done[name] = self.done.get(name, 0) + 1
+
+    def _tell(self, what: str, whom: str = "", details: str = "") -> None:
+        self.told.append(f"{time.time():.2f} {what}: {whom} {details}".rstrip(": "))
 
     def _create(self, asked: Asked) -> None:
         roles = frozenset({APP, MIGRATOR, *self.rng.sample([READ_ONLY], self.rng.randrange(2))})
         policy = self.rng.choice(("Retain", "Delete"))
         grace = self.rng.choice((SHORT_GRACE, LONG_GRACE))
+        self._tell("create", asked.name, f"{policy} {grace} s, {', '.join(sorted(roles))}")
         asked.made(roles, "Delete" if policy == "Delete" else "Retain", grace)
         body = self.tenant.manifest(asked.name, {"spec.roles": _roles(asked.name, roles)})
         body["spec"]["deletion"] = {"policy": policy, "gracePeriod": f"{grace}s"}
@@ -113,11 +116,13 @@ class Soak:
         self._ask(lambda: self.tenant.objects.create(body), settled=409)
 
     def _delete(self, asked: Asked) -> None:
+        self._tell("delete", asked.name, "seen by the operator" if asked.known else "not seen by the operator yet")
         asked.deleted(time.time())
         self._ask(lambda: self.tenant.delete(asked.name))
 
     def _change(self, asked: Asked) -> None:
         roles = asked.wanted_roles ^ {READ_ONLY}
+        self._tell("change", asked.name, ", ".join(sorted(roles)))
         asked.changed(roles)
         change: dict[str, Any] = {"roles": {"readOnly": _roles(asked.name, roles).get("readOnly")}}
         change["connectionLimit"] = self.rng.randrange(10, 99)
@@ -125,6 +130,7 @@ class Soak:
 
     def _rotate(self, asked: Asked) -> None:
         asked.rotations += 1
+        self._tell("rotate", asked.name)
         self._ask(lambda: self.tenant.annotate(asked.name, "rotate-at", f"{asked.rotations}"))
 
     def _write(self, asked: Asked) -> None:
@@ -134,6 +140,7 @@ class Soak:
             if (condition(manifest) or {}).get("status") != "True" or not self._note_oid(asked, manifest):
                 return
             word = f"{self.rng.getrandbits(64):x}"
+            self._tell("write", asked.name)
             asked.doubtful.add(word)
             with contextlib.suppress(psycopg.Error, AssertionError, KeyError):  # logins are checked elsewhere
                 written_table(self.tenant, asked.name, word)
@@ -151,7 +158,9 @@ class Soak:
             f'COMMENT ON ROLE "{names}__app_a" IS \'{{"servicedb":1,"owner":"{names}__owner","role":"app"}}\'',
         )
         with contextlib.suppress(psycopg.Error), self.server.connect(connect_timeout=5) as connection:
-            connection.execute(self.rng.choice(statements).encode())
+            statement = self.rng.choice(statements)
+            self._tell("tamper", asked.name, statement)
+            connection.execute(statement.encode())
 
     def _ask(self, request: Callable[[], object], *, settled: int | None = None) -> None:
         """Until it is answered. `settled` is the status that says that an earlier, unanswered one did it."""
@@ -175,17 +184,17 @@ class Soak:
     # What happens to them
 
     def _kill_operator(self) -> None:
+        self._tell("kill operator")
         self.operator.kill()
         time.sleep(self.rng.uniform(0, 2))
         self.operator.start()
-        self.done["kill operator"] = self.done.get("kill operator", 0) + 1
 
     def _kill_server(self) -> None:
+        self._tell("kill server")
         with self._outage():
             self.server.kill()
             time.sleep(self.rng.uniform(0, 3))
             self.server.start()
-        self.done["kill server"] = self.done.get("kill server", 0) + 1
 
     @contextlib.contextmanager
     def _outage(self) -> Iterator[None]:
@@ -196,10 +205,10 @@ class Soak:
             self.logins.outages += 1
 
     def _kill_api_server(self) -> None:
+        self._tell("kill API server")
         self.cluster.kill(API_SERVER)
         time.sleep(self.rng.uniform(0, 2))
         self.cluster.start(API_SERVER)
-        self.done["kill API server"] = self.done.get("kill API server", 0) + 1
 
     # What is seen of it
 
@@ -219,7 +228,7 @@ class Soak:
         oid = ((manifest or {}).get("status") or {}).get("databaseOid")
         if oid is None:
             return False
-        if asked.oid != int(oid) or asked.droppable_from is not None:
+        if asked.oid != int(oid) or not asked.known:
             asked.seen(int(oid))
         return True
 
