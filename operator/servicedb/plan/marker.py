@@ -97,8 +97,8 @@ class RoleNote:
     those that hold it besides, since secretName was changed. `access` is what the login may do (as in spec.roles).
     `awaited` are Secrets that are about to be made for a login: they are named before they are there, so that one of
     which nothing came is found. `retire_at` stands on a login whose Secret has moved on: from then it may no longer log
-    in. `granted` stands on a group that has had its first grants on what was there: from then on a migration's own
-    REVOKE is respected.
+    in; and on a group that the spec has no need of: from then it may be dropped. `granted` stands on a group that has
+    had its first grants on what was there: from then on a migration's own REVOKE is respected.
     """
 
     owner: str

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from servicedb import metrics
 from servicedb.errors import Terminal
 from servicedb.plan.inside import AT_BIRTH, inside_steps, misplaced_extensions
+from servicedb.plan.leaving import former_groups
 from servicedb.plan.objects import awaited, object_steps, overridden, to_be_named
 from servicedb.plan.observed import InsideScan, ObjectScan, ServerScan
 from servicedb.plan.steps import InsideStep
@@ -58,8 +59,9 @@ async def look_inside(
 
 def needed_inside(wanted: Wanted, inside: Inside, seen: ServerScan) -> Needed:
     """Objects are seen to even where something else can't be had."""
+    former = former_groups(wanted, seen.roles)
     steps, refusal = _until_refused(
-        inside_steps(wanted, inside.scan, admin=seen.admin, admin_superuser=seen.admin_superuser)
+        inside_steps(wanted, inside.scan, admin=seen.admin, admin_superuser=seen.admin_superuser, former=former)
     )
     steps += object_steps(wanted, inside.objects, seen.roles, anew=inside.anew)
     notes = tuple(misplaced_extensions(wanted, inside.scan))

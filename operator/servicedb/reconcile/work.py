@@ -18,6 +18,7 @@ from servicedb.plan.lines import drift_line
 from servicedb.plan.marker import Marker
 from servicedb.plan.memberships import membership_steps, wanted_memberships
 from servicedb.plan.observed import ServerScan
+from servicedb.plan.repairs import repairs
 from servicedb.plan.roles import role_steps
 from servicedb.plan.steps import (
     ChangeObjectOwner,
@@ -26,12 +27,8 @@ from servicedb.plan.steps import (
     CreateExtension,
     CreateRole,
     DatabaseStep,
-    DropRole,
-    InsideStep,
-    LoginStep,
     NoteGranted,
     ObjectStep,
-    PrepareSecret,
     Revoke,
     RoleStep,
     SetPassword,
@@ -93,15 +90,9 @@ class Outcome:
     awaited: tuple[str, ...] = ()
     problem: Problem | None = None
 
-    @property
-    def repaired(self) -> list[Step]:
-        """What was changed on the server to undo changes by hand: nothing where a login took its course, since much
-        else follows from that."""
-        renewed = any(isinstance(step, PrepareSecret) and not step.repairs for step in self.done)
-        if renewed or any(isinstance(step, LoginStep | DropRole) for step in self.done):
-            return []
-        kinds = RoleStep | DatabaseStep | InsideStep
-        return [step for step in self.done if isinstance(step, kinds) and step not in self.left]
+    def repaired(self, wanted: Wanted) -> list[Step]:
+        """What was changed on the server to undo changes by hand."""
+        return [step for step in repairs(self.done, wanted) if step not in self.left]
 
     @property
     def drift(self) -> list[str]:
