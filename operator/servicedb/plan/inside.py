@@ -91,12 +91,12 @@ def inside_steps(wanted: Wanted, seen: InsideScan, *, admin: str, admin_superuse
         for name in dict.fromkeys(("public", *wanted.schemas))
         for step in _schema_steps(wanted, name, seen.schemas.get(name))
     ]
-    schemas += [
-        step
-        for name, schema in sorted(seen.schemas.items())
-        if name not in ("public", EXTENSION_SCHEMA, *wanted.schemas) and schema.owner == wanted.names.owner
-        for step in _strangers_in_schema(wanted, schema)
-    ]
+    others = [seen.schemas[name] for name in sorted({*seen.schemas} - {"public", EXTENSION_SCHEMA, *wanted.schemas})]
+    for schema in others:
+        if schema.owner == wanted.names.owner:
+            schemas += _strangers_in_schema(wanted, schema)
+        elif schema.owner in (wanted.shared_with or ()) and not schema.of_extension:
+            schemas += _schema_steps(wanted, schema.name, schema)
     held_back = _at_birth(seen) and any(extension.schema == "public" for extension in wanted.extensions)
     if not held_back:
         yield from schemas
@@ -104,6 +104,14 @@ def inside_steps(wanted: Wanted, seen: InsideScan, *, admin: str, admin_superuse
         yield from _extension(wanted, extension, seen, admin_superuser=admin_superuser)
     if held_back:
         yield from schemas
+
+
+def following_schemas(wanted: Wanted, seen: InsideScan) -> Iterator[ChangeSchemaOwner]:
+    """Yield what keeps the schemas that belong to whoever owns the database from following it, when that changes hands
+    and the owner of before is to keep what it could do there."""
+    for name, schema in sorted(seen.schemas.items()):
+        if schema.owner == _OWNER_AT_BIRTH and name != EXTENSION_SCHEMA:
+            yield ChangeSchemaOwner("owned by whoever owns the database", name, wanted.names.owner, schema.owner)
 
 
 def _at_birth(seen: InsideScan) -> bool:
@@ -119,9 +127,11 @@ def _schema_steps(wanted: Wanted, name: str, seen: Schema | None) -> Iterator[In
         yield CreateSchema("missing", name, owner)
         return  # born with USAGE for the groups: the owner role's default privileges
     if seen.owner != owner:
-        yield ChangeSchemaOwner("owned by another role", name, owner)
+        take_up = not seen.reached
+        yield ChangeSchemaOwner("owned by another role", name, owner, seen.owner, take_up)
     for privilege in sorted(seen.privileges - groups):
-        if privilege.grantee not in (owner, seen.owner):
+        kept = wanted.shared_with is not None and privilege.grantee not in wanted.role_names
+        if privilege.grantee not in (owner, seen.owner) and not kept:
             yield RevokeOnSchema("not in the spec", name, privilege)
     for privilege in sorted(groups - seen.privileges):
         yield GrantOnSchema("missing", name, privilege)
@@ -129,6 +139,8 @@ def _schema_steps(wanted: Wanted, name: str, seen: Schema | None) -> Iterator[In
 
 def _strangers_in_schema(wanted: Wanted, seen: Schema) -> Iterator[InsideStep]:
     """Of a schema that a migration made, the groups' privileges are the migration's decision."""
+    if wanted.shared_with is not None:
+        return
     own = {*wanted.role_names}
     for privilege in sorted(seen.privileges):
         if privilege.grantee not in own:
