@@ -2,6 +2,7 @@
 a kill between any two loses nothing: the next round sees what is there and plans the rest."""
 
 from servicedb.plan.steps.base import Step as Step
+from servicedb.plan.steps.courses import ADOPTION as ADOPTION
 from servicedb.plan.steps.courses import CREATION as CREATION
 from servicedb.plan.steps.courses import DELETION as DELETION
 from servicedb.plan.steps.courses import DEPARTURE as DEPARTURE
