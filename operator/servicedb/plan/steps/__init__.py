@@ -7,6 +7,7 @@ from servicedb.plan.steps.courses import CREATION as CREATION
 from servicedb.plan.steps.courses import DELETION as DELETION
 from servicedb.plan.steps.courses import DEPARTURE as DEPARTURE
 from servicedb.plan.steps.courses import NEEDED as NEEDED
+from servicedb.plan.steps.courses import REPAIR as REPAIR
 from servicedb.plan.steps.courses import ROTATION as ROTATION
 from servicedb.plan.steps.courses import UNDO as UNDO
 from servicedb.plan.steps.databases import ChangeDatabaseOwner as ChangeDatabaseOwner

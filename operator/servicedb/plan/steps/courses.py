@@ -21,6 +21,7 @@ from servicedb.plan.steps.inside import (
     GrantOnSchema,
     NoteGranted,
     RevokeByDefault,
+    RevokeOnObjects,
     RevokeOnSchema,
     UpdateExtension,
 )
@@ -35,6 +36,8 @@ from servicedb.plan.steps.roles import (
     Grant,
     NoteOnLogin,
     OpenLogin,
+    ResetRoleSetting,
+    Revoke,
     SetPassword,
 )
 from servicedb.plan.steps.secrets import ActivateSecret, DeleteSecret, PrepareSecret, ProveLogin
@@ -97,6 +100,32 @@ ADOPTION: tuple[type[Step], ...] = (
 )
 """Every kind of step by which a database that servicedb never made becomes one like all others, in the order in which
 they first come."""
+
+REPAIR: tuple[type[Step], ...] = (
+    CommentOnRole,
+    AlterRole,
+    CreateRole,
+    Grant,
+    Revoke,
+    ResetRoleSetting,
+    ChangeDatabaseOwner,
+    RevokeOnDatabase,
+    GrantOnDatabase,
+    ChangeSetting,
+    OpenDatabase,
+    RevokeByDefault,
+    GrantByDefault,
+    ChangeSchemaOwner,
+    RevokeOnSchema,
+    GrantOnSchema,
+    CreateSchema,
+    GrantOnObjects,
+    ChangeObjectOwner,
+    RevokeOnObjects,
+    ProveLogin,
+)
+"""Every kind of step by which changes by hand are taken back, in the order in which they first come; those by which a
+login gets another password are ROTATION's."""
 
 DELETION: tuple[type[Step], ...] = (
     CommentOnRole,
