@@ -27,6 +27,7 @@ from servicedb.plan.marker import Marker
 from servicedb.plan.observed import Membership
 from servicedb.plan.steps import (
     NEEDED,
+    TAKES_BACK,
     ChangeDatabaseOwner,
     ChangeObjectOwner,
     ChangeSchemaOwner,
@@ -66,8 +67,9 @@ class Refused:
 class Executor:
     """Carries out steps as the administrator `admin`. `on_step` hears of each before it is sent.
 
-    With `lenient`, what a working database can do without (plan.steps.NEEDED names the rest) may be refused: all
-    others of its group are carried out, still in one transaction, and what was refused is returned.
+    What takes back something that was done to roles by hand may be refused, and with `lenient` all that a working
+    database can do without (plan.steps.NEEDED names the rest): all others of its group are carried out, still in one
+    transaction, and what was refused is returned.
     """
 
     admin: str
@@ -153,7 +155,7 @@ class Executor:
             async with transaction(connection):
                 await _send(connection, self._acting_for(connection, acting_for, parts))
         except _REFUSALS:
-            if not self.lenient or any(isinstance(step, OpenDatabase) for step, _ in parts):
+            if not any(self._may_be_refused(step) for step, _ in parts):
                 raise
         else:
             return []
@@ -164,11 +166,14 @@ class Executor:
                     async with transaction(connection):
                         await _send(connection, self._acting_for(connection, acting_for, [part]))
                 except _REFUSALS as error:
-                    if isinstance(part[0], NEEDED):
+                    if not self._may_be_refused(part[0]):
                         raise
                     words = words_of(error) if isinstance(error, psycopg.Error) else str(error)
                     refused.append(Refused(part[0], words))
         return refused
+
+    def _may_be_refused(self, step: Step) -> bool:
+        return isinstance(step, TAKES_BACK) or (self.lenient and not isinstance(step, NEEDED))
 
     def _acting_for(
         self, connection: AsyncConnection[Any], owners: Collection[str], parts: Sequence["_Part"]

@@ -22,6 +22,7 @@ from servicedb.postgres.catalog import scan_server
 from servicedb.postgres.connections import Account, Endpoint, Tls, connect, translated
 from servicedb.postgres.server import look, make_lock_database, refuses_plaintext
 from servicedb.postgres.session import AdminServer
+from servicedb.reconcile.count import count
 from servicedb.reconcile.drop import drop_what_is_due
 from servicedb.reconcile.release import release_what_is_gone
 from servicedb.reconcile.report import begin, report
@@ -65,6 +66,7 @@ async def reconcile(key: Key, world: World) -> float | None:
     metrics.SERVER_UP.labels(key.name).set(1)
     if not was_usable:
         _wake(key.name, world)
+    databases = count(server, world)
     await report(
         world,
         key,
@@ -73,10 +75,11 @@ async def reconcile(key: Key, world: World) -> float | None:
         {
             "version": facts.version.split()[0],
             "systemIdentifier": facts.system_identifier,
-            "databases": _count(server, world),
+            "databases": databases,
             "handled": _handled(resource),
         },
     )
+    server.counted = databases
     return world.settings.resync
 
 
@@ -244,12 +247,6 @@ def _wake_what_changed(server: Server, before: Narrowed, world: World) -> None:
 def _wake(server: str, world: World) -> None:
     for key in world.of_server(server):
         world.enqueue(key)
-
-
-def _count(server: Server, world: World) -> int:
-    mine = sum(marker.cluster == world.cluster_uid and not marker.let_go for marker in server.markers.values())
-    metrics.DATABASES.labels(server.name).set(mine)
-    return mine
 
 
 def _handled(resource: DatabaseServer) -> dict[str, str]:

@@ -7,27 +7,20 @@ from servicedb import metrics
 from servicedb.api.common import HANDLED_LENGTH, RECONCILE_AT
 from servicedb.api.service_database import ServiceDatabase
 from servicedb.kube import events
-from servicedb.kube.resources import DATABASE_SERVERS, Key
 from servicedb.plan.conditions import Finding, of_problem
 from servicedb.plan.foreign import shared
 from servicedb.plan.lines import Listed, drift_line
 from servicedb.plan.observed import ServerScan
 from servicedb.plan.resolve import app_secret
-from servicedb.plan.steps import CreateDatabase
 from servicedb.reconcile.preview import preview
 from servicedb.reconcile.report import report
 from servicedb.reconcile.work import Outcome, Work
-
-_COUNT_SECONDS = 2.0
-"""How soon a server's status counts a new database in."""
 
 
 async def report_ready(work: Work, outcome: Outcome) -> None:
     world, sdb, wanted = work.world, work.sdb, work.wanted
     if work.was_applied and outcome.repaired:
         await _tell_of_repair(work, outcome)
-    if any(isinstance(step, CreateDatabase) for step in outcome.done):
-        world.enqueue_after(Key(DATABASE_SERVERS, "", work.server.name), _COUNT_SECONDS)
     database = outcome.seen.databases[wanted.database]
     found = [
         Finding("Ready", "True", "Ready"),

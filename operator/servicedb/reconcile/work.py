@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Container, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from servicedb.api.common import HANDLED_LENGTH, RECONCILE_AT
 from servicedb.api.service_database import ServiceDatabase
@@ -24,6 +24,7 @@ from servicedb.plan.steps import (
     ChangeObjectOwner,
     ChangeSetting,
     CreateDatabase,
+    CreateExtension,
     CreateRole,
     DatabaseStep,
     DropRole,
@@ -193,7 +194,8 @@ async def carry_out(work: Work) -> Outcome:
         if secrets := await work.credentials.prepare(seen.roles):  # each is named by a role's note by now
             done += secrets
             done += await _change_server(work, connection, seen, execute, refused, done)
-            seen = await observe(work, connection)
+            if execute.lenient:  # else everything that was asked for has been done, or was refused by an exception
+                seen = await observe(work, connection)
         needed = await _change_inside(work, connection, seen, execute, done, refused)
         done += await work.credentials.prove_and_activate(connection, seen.roles)
         seen = await observe(work, connection)
@@ -324,12 +326,14 @@ async def _change_inside(
         return None
     async with work.admin.inside(wanted.database) as connection:
         needed = needed_inside(wanted, await look_inside(connection, wanted, seen, server=server), seen)
-        if needed.steps:
-            in_use = shared(wanted, seen).shared_with is not None
-            send = execute.inside_apart if in_use else execute.inside
-            refused += await send(connection, needed.steps, wanted.names.owner)
-            done += needed.steps
-            if any(isinstance(step, NoteGranted) for step in needed.steps):
-                seen = await observe(work, session)
-            needed = needed_inside(wanted, await look_inside(connection, wanted, seen, server=server), seen)
-        return needed
+        if not needed.steps:
+            return needed
+        send = execute.inside if shared(wanted, seen).shared_with is None else execute.inside_apart
+        refused += await send(connection, needed.steps, wanted.names.owner)
+        done += needed.steps
+        noted = any(isinstance(step, NoteGranted) for step in needed.steps)
+        if not execute.lenient and not noted and not any(isinstance(step, CreateExtension) for step in needed.steps):
+            return replace(needed, steps=())  # nothing was refused, and nobody else has been in there yet
+        if noted:
+            seen = await observe(work, session)
+        return needed_inside(wanted, await look_inside(connection, wanted, seen, server=server), seen)

@@ -9,6 +9,7 @@ from servicedb.plan.steps.courses import DEPARTURE as DEPARTURE
 from servicedb.plan.steps.courses import NEEDED as NEEDED
 from servicedb.plan.steps.courses import REPAIR as REPAIR
 from servicedb.plan.steps.courses import ROTATION as ROTATION
+from servicedb.plan.steps.courses import TAKES_BACK as TAKES_BACK
 from servicedb.plan.steps.courses import UNDO as UNDO
 from servicedb.plan.steps.databases import ChangeDatabaseOwner as ChangeDatabaseOwner
 from servicedb.plan.steps.databases import ChangeSetting as ChangeSetting

@@ -55,6 +55,9 @@ NEEDED: tuple[type[Step], ...] = (
 """Kinds of step that the spec can't do without. Any other that the server refuses leaves a difference behind, which is
 listed, and the rest goes on."""
 
+TAKES_BACK: tuple[type[Step], ...] = (AlterRole, Revoke, ResetRoleSetting)
+"""Kinds of step that undo what somebody did to roles by hand: what a superuser did, the admin may not be able to."""
+
 CREATION: tuple[type[Step], ...] = (
     CreateRole,
     Grant,
