@@ -1,5 +1,6 @@
 """Many ServiceDatabases on one real server, in a cluster of its own, worked on by the real operator."""
 
+import asyncio
 import base64
 import json
 import os
@@ -7,14 +8,16 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import psutil
 from kubernetes import client, config, watch
+from servicedb.kube.client import KubeClient
+from servicedb.kube.resources import SERVICE_DATABASES
 from servicedb.settings import Settings
 
 from tests.cluster.harness.cluster import Cluster, ensure
@@ -23,6 +26,9 @@ from tests.postgres.server import Server, session_directory
 ROOT = Path(__file__).parents[2]
 NAMESPACE = "bench"
 _DEADLINE = 900
+_IN_FLIGHT = 8
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +70,27 @@ class Fleet:
     def apply(self, *objects: dict[str, Any]) -> None:
         listed = json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
         self.cluster.kubectl("apply", "--server-side", "-f", "-", text=listed)
+
+    def create(self, databases: Iterable[dict[str, Any]]) -> None:
+        """As `apply` does for ServiceDatabases, by a client that leaves the machine to whom is measured."""
+        path = f"/apis/servicedb.io/v1alpha1/namespaces/{NAMESPACE}/{SERVICE_DATABASES}"
+        self.ask(lambda kube, body: kube.create(path, body), databases)
+
+    def ask(self, request: Callable[[KubeClient, T], Awaitable[Any]], of: Iterable[T]) -> None:
+        """Send a request for each, with some in flight."""
+        asyncio.run(self._ask(request, iter(of)))
+
+    async def _ask(self, request: Callable[[KubeClient, T], Awaitable[Any]], waiting: Iterator[T]) -> None:
+        kube = await KubeClient.load(str(self.cluster.kubeconfig))
+
+        async def work() -> None:
+            for one in waiting:
+                await request(kube, one)
+
+        try:
+            await asyncio.gather(*(work() for _ in range(_IN_FLIGHT)))
+        finally:
+            await kube.close()
 
     def wait_ready(self, count: int) -> None:
         """Wait until `count` ServiceDatabases are Ready for their present generation."""

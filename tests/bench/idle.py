@@ -28,7 +28,7 @@ _STATEMENTS_ALLOWED, _CONNECTIONS_ALLOWED = 10.0, 2.0
 
 def rows() -> Iterator[Row]:
     with fleet(resync=_RESYNC, log_statements=True) as running:
-        running.apply(*(applied(number) for number in range(_DATABASES)))
+        running.create(applied(number) for number in range(_DATABASES))
         running.wait_ready(_DATABASES)
         _settle(running.server)
         usage, since, started = running.usage(), running.server.log_path.stat().st_size, time.monotonic()
