@@ -10,6 +10,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from prometheus_client import REGISTRY
 from psycopg import sql
 from psycopg.rows import TupleRow
 from servicedb.kube import resources
@@ -540,7 +541,11 @@ async def test_while_stalled_by_a_bad_spec_the_overlap_ends_and_nothing_else_cha
 
 @as_admin("createrole")
 async def test_a_change_by_hand_is_told_of_also_when_a_rotation_comes_with_its_repair(site: Site, orders: str) -> None:
-    spec = full_spec(orders, schemas=[{"name": "app"}])
+    def counted() -> float:
+        labels = {"server": "main", "step": "RevokeOnDatabase"}
+        return REGISTRY.get_sample_value("servicedb_drift_repaired_total", labels) or 0.0
+
+    spec, before = full_spec(orders, schemas=[{"name": "app"}]), counted()
     async with Operator(site.objects) as operator:
         await operator.bring(orders)
         with site.as_superuser() as connection:
@@ -551,6 +556,7 @@ async def test_a_change_by_hand_is_told_of_also_when_a_rotation_comes_with_its_r
     told = [body for body in site.objects.read().values() if body.get("reason") == "DriftRepaired"]
     assert len(told) == 1
     assert "1 changes by hand" in str(told)
+    assert counted() == before + 1
 
 
 def handled(site: Site, name: str) -> str | None:
