@@ -90,7 +90,11 @@ class Soak:
 
         wait_for(f"{scans} scans", passed, told=self.operator.last_lines)
         seen = look(self.server)
-        return [*self.violations, *invariants.at_rest(seen, self._at_rest(seen), self.model)]
+        try:
+            rest = self._at_rest(seen)
+        except psycopg.Error as error:  # a database that is closed, and should not be
+            return [*self.violations, str(error)]
+        return [*self.violations, *invariants.at_rest(seen, rest, self.model)]
 
     def _at_rest(self, seen: Look) -> AtRest:
         return at_rest(self.tenant, self.server, self.model, seen)
