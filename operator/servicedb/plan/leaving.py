@@ -30,7 +30,8 @@ def leaving(wanted: Wanted, roles: Mapping[str, Role]) -> dict[str, RoleNote]:
 
     Until they are dropped, their memberships stay as they are: by those a login with a fixed name is found.
     """
-    notes = {name: note_on(wanted, role) for name, role in roles.items() if name not in wanted.role_names}
+    named = frozenset(wanted.role_names)
+    notes = {name: note_on(wanted, role) for name, role in roles.items() if name not in named}
     return {name: note for name, note in sorted(notes.items()) if note is not None}
 
 

@@ -5,8 +5,10 @@ shorter note that points at the owner role; it is repaired from the marker, neve
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Self
 
 FORMAT = 1
@@ -153,8 +155,9 @@ class RoleNote:
         return None
 
 
-def _written_by_us(comment: str | None) -> dict[str, Any]:
-    """The values in a comment of this format; none of any other."""
+@lru_cache(maxsize=4096)
+def _written_by_us(comment: str | None) -> Mapping[str, Any]:
+    """The values in a comment of this format; none of any other. Each is asked for many times in a round."""
     try:
         value = json.loads(comment or "")
     except (ValueError, RecursionError):

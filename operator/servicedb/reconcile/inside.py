@@ -40,14 +40,19 @@ class Needed:
 UNMADE = Inside(AT_BIRTH, ObjectScan(), anew=True)
 
 
-async def look_inside(connection: Session, wanted: Wanted, seen: ServerScan, *, server: str) -> Inside:
-    """The deep scan, on a connection inside the database. `server` is for the metric alone."""
+async def look_inside(
+    connection: Session, wanted: Wanted, seen: ServerScan, *, server: str, empty: bool = False
+) -> Inside:
+    """The deep scan, on a connection inside the database. `server` is for the metric alone. `empty`: it was made a
+    moment ago, so that no objects are looked for."""
     began = time.monotonic()
     owner, schemas, singled_out = wanted.names.owner, ("public", *wanted.schemas), overridden(wanted)
     scan = await scan_inside(connection, owner=owner, extensions=[extension.name for extension in wanted.extensions])
-    objects = await scan_objects(connection, owner=owner, schemas=schemas, singled_out=singled_out)
-    samples = to_be_named(wanted, objects, seen.roles)
-    objects = await named(connection, objects, samples, owner=owner, schemas=schemas, singled_out=singled_out)
+    objects = ObjectScan()
+    if not empty:
+        objects = await scan_objects(connection, owner=owner, schemas=schemas, singled_out=singled_out)
+        samples = to_be_named(wanted, objects, seen.roles)
+        objects = await named(connection, objects, samples, owner=owner, schemas=schemas, singled_out=singled_out)
     metrics.DEEP_SCANS.labels(server).observe(time.monotonic() - began)
     return Inside(scan, objects)
 

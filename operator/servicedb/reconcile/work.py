@@ -318,13 +318,15 @@ async def _change_inside(
     if not seen.databases[wanted.database].enterable:
         return None
     async with work.admin.inside(wanted.database) as connection:
-        needed = needed_inside(wanted, await look_inside(connection, wanted, seen, server=server), seen)
+        born = any(isinstance(step, CreateDatabase) for step in done)
+        inside = await look_inside(connection, wanted, seen, server=server, empty=born)
+        needed = needed_inside(wanted, inside, seen)
         if not needed.steps:
             return needed
         refused += await execute.inside(connection, needed.steps, wanted.names.owner)
         done += needed.steps
         noted = any(isinstance(step, NoteGranted) for step in needed.steps)
-        if not execute.lenient and not noted and not any(isinstance(step, CreateExtension) for step in needed.steps):
+        if born and not noted and not any(isinstance(step, CreateExtension) for step in needed.steps):
             return replace(needed, steps=())  # nothing was refused, and nobody else has been in there yet
         if noted:
             seen = await observe(work, session)
