@@ -145,6 +145,8 @@ def _extension_schema_steps(
     groups = frozenset(Privilege(role, "USAGE") for role in (wanted.names.owner, *wanted.groups))
     if schema is None:
         yield CreateSchema("the administrator's own, for extensions", EXTENSION_SCHEMA, None)
+    elif schema.owner != admin and schema.owner_reached and schema.owner not in wanted.role_names:
+        yield ChangeSchemaOwner("of an earlier admin", EXTENSION_SCHEMA, admin)
     elif schema.owner != admin:
         raise Terminal(
             "ExtensionSchemaTaken",
@@ -156,7 +158,7 @@ def _extension_schema_steps(
         )
     there = schema.privileges if schema else frozenset()
     for privilege in sorted(there - groups):
-        if schema is not None and privilege.grantee not in (schema.owner, *former):
+        if schema is not None and privilege.grantee not in (schema.owner, admin, *former):
             yield RevokeOnSchema("not in the spec", EXTENSION_SCHEMA, privilege)
     for privilege in sorted(groups - there):
         yield GrantOnSchema("missing", EXTENSION_SCHEMA, privilege)

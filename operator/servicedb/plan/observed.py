@@ -100,9 +100,12 @@ class ServerScan:
 
 @dataclass(frozen=True, slots=True)
 class Schema:
+    """`owner_reached`: the admin, being no superuser, has the owner's privileges."""
+
     name: str
     owner: str
     privileges: frozenset[Privilege]
+    owner_reached: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,7 +48,7 @@ SELECT current_user AS admin,
             SELECT g.rolname AS grp, u.rolname AS member, bool_or({inherit}) AS inherit, bool_or({set}) AS set_role,
                    bool_or(m.admin_option) AS grantable
             FROM {members} m JOIN pg_roles g ON g.oid = m.roleid JOIN pg_roles u ON u.oid = m.member
-            WHERE u.rolname <> current_user
+            WHERE u.rolname <> current_user AND NOT ({of_earlier_admin})
             GROUP BY 1, 2) AS grouped) AS memberships,
        (SELECT json_agg(json_build_array(coalesce(b.datname, ''),
                 CASE s.setrole WHEN 0 THEN '' ELSE pg_get_userbyid(s.setrole) END, s.setconfig))
@@ -88,13 +88,22 @@ WITH named AS MATERIALIZED (
 )
 """
 
+# What PostgreSQL 16 gave the admin that made a role, and does not take back: nothing but ADMIN. The admin of now, which
+# is a member of the one of before, makes use of it.
+_OF_EARLIER_ADMIN: LiteralString = """
+m.admin_option AND NOT m.inherit_option AND NOT m.set_option AND pg_has_role(u.oid, 'USAGE')
+AND NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user)
+"""
+
 _INSIDE: LiteralString = """
 SELECT (SELECT json_agg(json_build_object('name', n.nspname, 'owner', pg_get_userbyid(n.nspowner),
+            'owner_reached', pg_has_role(n.nspowner, 'USAGE') AND NOT a.rolsuper,
             'privileges', (SELECT json_agg(json_build_array(
                     CASE a.grantee WHEN 0 THEN NULL ELSE pg_get_userbyid(a.grantee) END,
                     a.privilege_type, a.is_grantable))
                 FROM aclexplode(coalesce(n.nspacl, acldefault('n', n.nspowner))) a WHERE a.grantee <> n.nspowner)))
-        FROM pg_namespace n WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema') AS schemas,
+        FROM pg_namespace n, pg_roles a
+        WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' AND a.rolname = current_user) AS schemas,
        (SELECT json_object_agg(kind.name, (SELECT json_agg(json_build_array(
                     CASE a.grantee WHEN 0 THEN NULL ELSE pg_get_userbyid(a.grantee) END,
                     a.privilege_type, a.is_grantable))
@@ -148,6 +157,7 @@ async def _scan(connection: AsyncConnection[Any], query: LiteralString, paramete
     query = query.replace("{inherit}", "m.inherit_option" if options else "u.rolinherit").replace(
         "{set}", "m.set_option" if options else "true"
     )
+    query = query.replace("{of_earlier_admin}", _OF_EARLIER_ADMIN if options else "false")
     async with connection.cursor(row_factory=dict_row) as cursor:
         await cursor.execute(query, parameters)
         row = await cursor.fetchone()
@@ -176,7 +186,9 @@ async def scan_inside(connection: AsyncConnection[Any], *, owner: str, extension
         raise LookupError(owner)
     return InsideScan(
         schemas={
-            schema["name"]: Schema(schema["name"], schema["owner"], _privileges(schema["privileges"]))
+            schema["name"]: Schema(
+                schema["name"], schema["owner"], _privileges(schema["privileges"]), schema["owner_reached"]
+            )
             for schema in row["schemas"] or ()
         },
         default_privileges={kind: _privileges(acl) for kind, acl in row["default_privileges"].items()},
