@@ -242,5 +242,5 @@ async def test_ten_thousand_tables_are_one_row(site: Site, orders: str) -> None:
         admin = operator.world.servers["main"].admin
         assert admin is not None
         async with admin.inside(orders) as connection:
-            seen = await scan_objects(connection, owner=f"{orders}__owner", schemas=["public"])
+            seen = await scan_objects(connection, owners=[f"{orders}__owner"], schemas=["public"])
     assert [(group.kind, group.count, group.names) for group in seen.groups] == [("TABLE", 10_000, ())]

@@ -88,18 +88,18 @@ def inside_steps(
             yield RevokeByDefault("not in the spec", wanted.names.owner, object_type, privilege)
         for privilege in sorted(goal - there):
             yield GrantByDefault("missing", wanted.names.owner, object_type, privilege)
-    yield from _extension_schema_steps(wanted, seen, admin=admin, former=former)
+    yield from _extension_schema_steps(wanted, seen, admin=admin, admin_superuser=admin_superuser, former=former)
     schemas = [
         step
         for name in dict.fromkeys(("public", *wanted.schemas))
         for step in _schema_steps(wanted, name, seen.schemas.get(name), former)
     ]
-    schemas += [
-        step
-        for name, schema in sorted(seen.schemas.items())
-        if name not in ("public", EXTENSION_SCHEMA, *wanted.schemas) and schema.owner == wanted.names.owner
-        for step in _strangers_in_schema(wanted, schema, former)
-    ]
+    others = [seen.schemas[name] for name in sorted({*seen.schemas} - {"public", EXTENSION_SCHEMA, *wanted.schemas})]
+    for schema in others:
+        if schema.owner == wanted.names.owner:
+            schemas += _strangers_in_schema(wanted, schema, former)
+        elif schema.owner in (wanted.shared_with or ()) and not schema.of_extension:
+            schemas += _schema_steps(wanted, schema.name, schema, former)
     held_back = _at_birth(seen) and any(extension.schema == "public" for extension in wanted.extensions)
     if not held_back:
         yield from schemas
@@ -107,6 +107,14 @@ def inside_steps(
         yield from _extension(wanted, extension, seen, admin_superuser=admin_superuser)
     if held_back:
         yield from schemas
+
+
+def following_schemas(wanted: Wanted, seen: InsideScan) -> Iterator[ChangeSchemaOwner]:
+    """Yield what keeps the schemas that belong to whoever owns the database from following it, when that changes hands
+    and the owner of before is to keep what it could do there."""
+    for name, schema in sorted(seen.schemas.items()):
+        if schema.owner == _OWNER_AT_BIRTH and name != EXTENSION_SCHEMA:
+            yield ChangeSchemaOwner("owned by whoever owns the database", name, wanted.names.owner, schema.owner)
 
 
 def _at_birth(seen: InsideScan) -> bool:
@@ -122,9 +130,11 @@ def _schema_steps(wanted: Wanted, name: str, seen: Schema | None, former: Collec
         yield CreateSchema("missing", name, owner)
         return  # born with USAGE for the groups: the owner role's default privileges
     if seen.owner != owner:
-        yield ChangeSchemaOwner("owned by another role", name, owner)
+        take_up = not seen.reached
+        yield ChangeSchemaOwner("owned by another role", name, owner, seen.owner, take_up)
     for privilege in sorted(seen.privileges - groups):
-        if privilege.grantee not in (owner, seen.owner, *former):
+        kept = wanted.shared_with is not None and privilege.grantee not in wanted.role_names
+        if privilege.grantee not in (owner, seen.owner, *former) and not kept:
             yield RevokeOnSchema("not in the spec", name, privilege)
     for privilege in sorted(groups - seen.privileges):
         yield GrantOnSchema("missing", name, privilege)
@@ -132,6 +142,8 @@ def _schema_steps(wanted: Wanted, name: str, seen: Schema | None, former: Collec
 
 def _strangers_in_schema(wanted: Wanted, seen: Schema, former: Collection[str]) -> Iterator[InsideStep]:
     """Of a schema that a migration made, the groups' privileges are the migration's decision."""
+    if wanted.shared_with is not None:
+        return
     own = {*wanted.role_names, *former}
     for privilege in sorted(seen.privileges):
         if privilege.grantee not in own:
@@ -139,13 +151,13 @@ def _strangers_in_schema(wanted: Wanted, seen: Schema, former: Collection[str]) 
 
 
 def _extension_schema_steps(
-    wanted: Wanted, seen: InsideScan, *, admin: str, former: Collection[str]
+    wanted: Wanted, seen: InsideScan, *, admin: str, admin_superuser: bool, former: Collection[str]
 ) -> Iterator[InsideStep]:
     schema = seen.schemas.get(EXTENSION_SCHEMA)
     groups = frozenset(Privilege(role, "USAGE") for role in (wanted.names.owner, *wanted.groups))
     if schema is None:
         yield CreateSchema("the administrator's own, for extensions", EXTENSION_SCHEMA, None)
-    elif schema.owner != admin and schema.owner_reached and schema.owner not in wanted.role_names:
+    elif schema.owner != admin and schema.reached and schema.of_role_maker and not admin_superuser:
         yield ChangeSchemaOwner("of an earlier admin", EXTENSION_SCHEMA, admin)
     elif schema.owner != admin:
         raise Terminal(

@@ -20,7 +20,8 @@ class Marker:
 
     `cluster` is the UID of the namespace kube-system, `crd` that of the CustomResourceDefinition. `oid` is
     the database's, known once it has been opened. When the object was found gone `released` is set, or with policy
-    Delete `deleted_at`, and when the drop has begun `dropping`, each to the time (RFC 3339).
+    Delete `deleted_at`, and when the drop has begun `dropping`, each to the time (RFC 3339). `shared_with` are the
+    roles that owned something in a database that servicedb did not make, and keep what they could do; None: nobody.
     """
 
     cluster: str
@@ -35,6 +36,7 @@ class Marker:
     released: str | None = None
     deleted_at: str | None = None
     dropping: str | None = None
+    shared_with: tuple[str, ...] | None = None
 
     @property
     def let_go(self) -> bool:
@@ -63,8 +65,10 @@ class Marker:
     @classmethod
     def read(cls, comment: str | None) -> Self | None:
         """The marker in `comment`, or None where there is none that this version understands."""
-        values = _written_by_us(comment)
+        values = {**_written_by_us(comment)}
         known = {field.name for field in fields(cls)}
+        shared = values.get("shared_with")
+        values["shared_with"] = _names(shared) if isinstance(shared, list) else None
         try:
             marker = cls(**{key: value for key, value in values.items() if key in known})
         except TypeError:
@@ -139,7 +143,7 @@ class RoleNote:
     @classmethod
     def read(cls, comment: str | None) -> Self | None:
         """The note in `comment`, or None where there is none; a time that can't be read counts as not noted."""
-        values = _written_by_us(comment)
+        values = {**_written_by_us(comment)}
         match values:
             case {"owner": str(owner), "role": str(role)}:
                 return cls(

@@ -71,7 +71,8 @@ class WantedExtension:
 class Wanted:
     """One database with everything that belongs to it.
 
-    `adoptable`: the server's admins let this object take the database over when nobody stands for it any more.
+    `adoptable`: the server's admins let this object take the database over when nobody stands for it any more, or when
+    servicedb never made it (plan.foreign.shared says who shares the latter kind).
     """
 
     database: str
@@ -90,6 +91,10 @@ class Wanted:
     adoptable: bool = False
     earlier: Mapping[str, Access] = field(default_factory=dict)
     """Half -> the access that it keeps as long as it may log in, where the spec has another one by now."""
+
+    @property
+    def shared_with(self) -> tuple[str, ...] | None:
+        return self.marker.shared_with
 
     def halves(self, *logins: Login) -> Iterator[tuple[str, Login]]:
         """Every half of `logins` (left out: of all), with the login as it stands for that half. A group of its own is

@@ -9,6 +9,7 @@ from typing import Any, LiteralString
 from psycopg import AsyncConnection
 from psycopg.rows import dict_row
 
+from servicedb.plan.inside import AT_BIRTH
 from servicedb.plan.observed import (
     PUBLIC,
     AvailableExtension,
@@ -78,7 +79,8 @@ WITH named AS MATERIALIZED (
     SELECT oid, rolname, rolcanlogin, rolinherit, rolsuper, rolcreatedb, rolcreaterole, rolreplication, rolbypassrls,
            rolconnlimit, rolvaliduntil
     FROM pg_roles WHERE oid = ANY (ARRAY(
-        SELECT oid FROM named UNION SELECT member FROM members WHERE roleid IN (SELECT oid FROM named)))
+        SELECT oid FROM named UNION SELECT member FROM members WHERE roleid IN (SELECT oid FROM named)
+        UNION SELECT oid FROM pg_roles WHERE rolname = ANY (%(others)s)))
 ), databases AS MATERIALIZED (
     SELECT * FROM pg_database WHERE datname = %(database)s OR oid = ANY (%(oids)s)
 ), settings AS MATERIALIZED (
@@ -96,14 +98,17 @@ AND NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user)
 """
 
 _INSIDE: LiteralString = """
-SELECT (SELECT json_agg(json_build_object('name', n.nspname, 'owner', pg_get_userbyid(n.nspowner),
-            'owner_reached', pg_has_role(n.nspowner, 'USAGE') AND NOT a.rolsuper,
+SELECT o.oid IS NOT NULL AS owner_is_there,
+       (SELECT json_agg(json_build_object('name', n.nspname, 'owner', pg_get_userbyid(n.nspowner),
             'privileges', (SELECT json_agg(json_build_array(
                     CASE a.grantee WHEN 0 THEN NULL ELSE pg_get_userbyid(a.grantee) END,
                     a.privilege_type, a.is_grantable))
-                FROM aclexplode(coalesce(n.nspacl, acldefault('n', n.nspowner))) a WHERE a.grantee <> n.nspowner)))
-        FROM pg_namespace n, pg_roles a
-        WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' AND a.rolname = current_user) AS schemas,
+                FROM aclexplode(coalesce(n.nspacl, acldefault('n', n.nspowner))) a WHERE a.grantee <> n.nspowner),
+            'reached', pg_has_role(current_user, n.nspowner, 'USAGE'),
+            'of_role_maker', (SELECT r.rolcreaterole FROM pg_roles r WHERE r.oid = n.nspowner),
+            'of_extension', EXISTS (SELECT FROM pg_depend m WHERE m.classid = 'pg_namespace'::regclass
+                AND m.objid = n.oid AND m.refclassid = 'pg_extension'::regclass AND m.deptype = 'e')))
+        FROM pg_namespace n WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema') AS schemas,
        (SELECT json_object_agg(kind.name, (SELECT json_agg(json_build_array(
                     CASE a.grantee WHEN 0 THEN NULL ELSE pg_get_userbyid(a.grantee) END,
                     a.privilege_type, a.is_grantable))
@@ -114,7 +119,7 @@ SELECT (SELECT json_agg(json_build_object('name', n.nspname, 'owner', pg_get_use
        ) AS default_privileges,
        (SELECT json_agg(json_build_array(e.extname, e.extversion, n.nspname))
         FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace) AS extensions
-FROM pg_roles o WHERE o.rolname = %(owner)s
+FROM (SELECT) AS one LEFT JOIN pg_roles o ON o.rolname = %(owner)s
 """
 
 # Reads the control files of all extensions, so it is asked only where some are wanted.
@@ -135,10 +140,15 @@ async def scan_server(connection: AsyncConnection[Any]) -> ServerScan:
 
 
 async def scan_database(
-    connection: AsyncConnection[Any], database: str, *, roles: Iterable[str], oids: Iterable[int] = ()
+    connection: AsyncConnection[Any],
+    database: str,
+    *,
+    roles: Iterable[str],
+    oids: Iterable[int] = (),
+    others: Iterable[str] = (),
 ) -> ServerScan:
     """The shared catalogues as far as they concern one database: it by name, or by the OID that it once had, the
-    roles named, and whatever else is a member of its roles."""
+    roles named, and whatever else is a member of its roles. Of the roles of `others` only they themselves."""
     query = _PARTS + _SHARED
     for part in _CATALOGUES:
         query = query.replace(part, part.strip("{}"))
@@ -146,6 +156,7 @@ async def scan_database(
         "database": database,
         "roles": list(roles),
         "oids": list(oids),
+        "others": list(others),
         "first": f"{database}__",
         "after": f"{database}_`",  # "`" follows "_"
     }
@@ -182,16 +193,17 @@ async def scan_inside(connection: AsyncConnection[Any], *, owner: str, extension
     async with connection.cursor(row_factory=dict_row) as cursor:
         await cursor.execute(_INSIDE, {"owner": owner})
         row = await cursor.fetchone()
-    if row is None:
-        raise LookupError(owner)
+    assert row is not None  # one row, joined from the left
     return InsideScan(
         schemas={
-            schema["name"]: Schema(
-                schema["name"], schema["owner"], _privileges(schema["privileges"]), schema["owner_reached"]
-            )
+            schema["name"]: Schema(**{**schema, "privileges": _privileges(schema["privileges"])})
             for schema in row["schemas"] or ()
         },
-        default_privileges={kind: _privileges(acl) for kind, acl in row["default_privileges"].items()},
+        default_privileges=(
+            {kind: _privileges(acl) for kind, acl in row["default_privileges"].items()}
+            if row["owner_is_there"]
+            else AT_BIRTH.default_privileges
+        ),
         extensions={name: Extension(name, version, schema) for name, version, schema in row["extensions"] or ()},
         available=await available_extensions(connection, extensions),
     )

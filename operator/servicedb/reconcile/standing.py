@@ -8,6 +8,7 @@ from servicedb.api.common import HANDLED_LENGTH, RECONCILE_AT
 from servicedb.api.service_database import ServiceDatabase
 from servicedb.kube import events
 from servicedb.plan.conditions import Finding, of_problem
+from servicedb.plan.foreign import shared
 from servicedb.plan.lines import Listed, drift_line
 from servicedb.plan.observed import ServerScan
 from servicedb.plan.resolve import app_secret
@@ -25,7 +26,7 @@ async def report_ready(work: Work, outcome: Outcome) -> None:
     found = [
         Finding("Ready", "True", "Ready"),
         Finding("DatabaseReady", "True", "Open"),
-        Finding("RolesReady", "True", "AsInSpec", "; ".join(work.unfinished)),
+        Finding("RolesReady", "True", "AsInSpec", "; ".join([*work.unfinished, *_on_sharing(work, outcome.seen)])),
         Finding("CredentialsReady", "True", "LoginsProved", "; ".join(_on_rotation(work, outcome.seen))),
         _in_sync(outcome),
         *_not_yet(work, outcome.seen),
@@ -54,6 +55,15 @@ async def report_ready(work: Work, outcome: Outcome) -> None:
             **handled(sdb, rotate_at=work.credentials.handled()),
         },
     )
+
+
+def _on_sharing(work: Work, seen: ServerScan) -> Iterator[str]:
+    names = shared(work.wanted, seen).shared_with
+    if names is not None:
+        yield (
+            f"as long as spec.adoptable of DatabaseServer {work.server.name} lists the database, nothing is taken from "
+            f"who used it before, and these may do whatever its owner role may: {', '.join(names) or 'nobody else'}"
+        )
 
 
 def _on_rotation(work: Work, seen: ServerScan) -> Iterator[str]:
