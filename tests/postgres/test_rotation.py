@@ -5,7 +5,7 @@ import base64
 import contextlib
 import signal
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
@@ -136,6 +136,7 @@ async def test_passwords_are_renewed_every_so_often_without_being_asked(site: Si
     site.want(database, spec)
     async with Operator(site.objects) as operator:
         first = await operator.bring(database)
+        rotated_from = datetime.now(UTC) - timedelta(minutes=1)
         for half in ("b", "a"):
             assert first.due is not None
             assert timedelta(hours=22) < first.due <= timedelta(days=1)
@@ -144,6 +145,13 @@ async def test_passwords_are_renewed_every_so_often_without_being_asked(site: Si
             assert "ActivateSecret" in (await operator.bring(database)).kinds()
             assert site.secret(database, "app")["user"] == f"{database}__app_{half}"
             assert works(site.server, held)
+            (shown,) = site.objects.read()[key_of(database).path]["status"]["roles"]
+            assert (shown["loginName"], shown["secretName"]) == (
+                f"{database}__app_{half}",
+                spec["roles"]["app"]["secretName"],
+            )
+            assert datetime.fromisoformat(shown["rotatedAt"]) >= rotated_from + first.due
+            rotated_from = datetime.fromisoformat(shown["rotatedAt"])
             operator.let_pass(OVERLAP)
             first = await operator.bring(database)
             assert not works(site.server, held)
