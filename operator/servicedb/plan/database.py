@@ -3,7 +3,7 @@
 import re
 from collections.abc import Collection, Iterator, Mapping
 
-from servicedb.plan.leaving import leaving
+from servicedb.plan.leaving import former_groups, leaving
 from servicedb.plan.marker import Marker
 from servicedb.plan.observed import PUBLIC, Privilege, ServerScan, Settings
 from servicedb.plan.parameters import ALLOWED
@@ -54,6 +54,7 @@ def database_steps(wanted: Wanted, seen: ServerScan) -> Iterator[Step]:
     # What the admin was granted as somebody else's guest becomes the owner's own.
     seen_privileges = frozenset(privilege for privilege in seen_privileges if privilege.grantee != seen.admin)
     kept = {name for name in leaving(wanted, seen.roles) if seen.roles[name].login}
+    kept.update(former_groups(wanted, seen.roles))
     if wanted.shared_with is not None:
         kept |= {privilege.grantee for privilege in seen_privileges} - {*wanted.role_names}
     yield from privilege_steps(wanted, seen_privileges, leaving=kept)

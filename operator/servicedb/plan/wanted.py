@@ -97,12 +97,13 @@ class Wanted:
         return self.marker.shared_with
 
     def halves(self, *logins: Login) -> Iterator[tuple[str, Login]]:
-        """Every half of `logins` (left out: of all), with the login as it stands for that half."""
+        """Every half of `logins` (left out: of all), with the login as it stands for that half. A group of its own is
+        never left for one that may do more, but by an owner, who had none."""
         for login in logins or self.logins:
             for half in login.halves:
                 access = self.earlier.get(half, login.access)
-                own = login.overrides is not None or access is login.access
-                role = login.works_as if own else works_as(self.names, access)
+                whole = access is not login.access and (login.overrides is None or access is Access.OWNER)
+                role = works_as(self.names, access) if whole else login.works_as
                 yield half, replace(login, access=access, works_as=role)
 
     @property

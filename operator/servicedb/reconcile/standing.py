@@ -12,6 +12,7 @@ from servicedb.plan.foreign import shared
 from servicedb.plan.lines import Listed, drift_line
 from servicedb.plan.observed import ServerScan
 from servicedb.plan.resolve import app_secret
+from servicedb.plan.steps import Step
 from servicedb.reconcile.preview import preview
 from servicedb.reconcile.report import report
 from servicedb.reconcile.work import Outcome, Work
@@ -19,8 +20,8 @@ from servicedb.reconcile.work import Outcome, Work
 
 async def report_ready(work: Work, outcome: Outcome) -> None:
     world, sdb, wanted = work.world, work.sdb, work.wanted
-    if work.was_applied and outcome.repaired:
-        await _tell_of_repair(work, outcome)
+    if work.was_applied and (repaired := outcome.repaired(wanted)):
+        await _tell_of_repair(work, repaired)
     database = outcome.seen.databases[wanted.database]
     found = [
         Finding("Ready", "True", "Ready"),
@@ -94,13 +95,12 @@ def _not_yet(work: Work, seen: ServerScan) -> list[Finding]:
     ]
 
 
-async def _tell_of_repair(work: Work, outcome: Outcome) -> None:
-    for step in outcome.repaired:
+async def _tell_of_repair(work: Work, repaired: list[Step]) -> None:
+    for step in repaired:
         metrics.DRIFT.labels(work.server.name, type(step).__name__).inc()
-    lines = Listed.of(drift_line(step) for step in outcome.repaired).lines
+    lines = Listed.of(drift_line(step) for step in repaired).lines
     message = (
-        f'{len(outcome.repaired)} changes by hand to database "{work.wanted.database}" were taken back: '
-        f"{'; '.join(lines)}"
+        f'{len(repaired)} changes by hand to database "{work.wanted.database}" were taken back: {"; ".join(lines)}'
     )
     await _tell(work, "DriftRepaired", message)
 

@@ -18,6 +18,7 @@ from servicedb.plan.leaving import departure_steps, leaving
 from servicedb.plan.lines import drift_line
 from servicedb.plan.memberships import membership_steps, wanted_memberships
 from servicedb.plan.observed import ServerScan
+from servicedb.plan.repairs import repairs
 from servicedb.plan.roles import role_steps
 from servicedb.plan.steps import (
     ChangeDatabaseOwner,
@@ -27,12 +28,8 @@ from servicedb.plan.steps import (
     CreateExtension,
     CreateRole,
     DatabaseStep,
-    DropRole,
-    InsideStep,
-    LoginStep,
     NoteGranted,
     ObjectStep,
-    PrepareSecret,
     Revoke,
     RoleStep,
     SetPassword,
@@ -95,15 +92,9 @@ class Outcome:
     awaited: tuple[str, ...] = ()
     problem: Problem | None = None
 
-    @property
-    def repaired(self) -> list[Step]:
-        """What was changed on the server to undo changes by hand: nothing where a login took its course, since much
-        else follows from that."""
-        renewed = any(isinstance(step, PrepareSecret) and not step.repairs for step in self.done)
-        if renewed or any(isinstance(step, LoginStep | DropRole) for step in self.done):
-            return []
-        kinds = RoleStep | DatabaseStep | InsideStep
-        return [step for step in self.done if isinstance(step, kinds) and step not in self.left]
+    def repaired(self, wanted: Wanted) -> list[Step]:
+        """What was changed on the server to undo changes by hand."""
+        return [step for step in repairs(self.done, wanted) if step not in self.left]
 
     @property
     def drift(self) -> list[str]:
@@ -325,14 +316,16 @@ async def _change_inside(
     if not seen.databases[wanted.database].enterable:
         return None
     async with work.admin.inside(wanted.database) as connection:
-        needed = needed_inside(wanted, await look_inside(connection, wanted, seen, server=server), seen)
+        born = any(isinstance(step, CreateDatabase) for step in done)
+        inside = await look_inside(connection, wanted, seen, server=server, empty=born)
+        needed = needed_inside(wanted, inside, seen)
         if not needed.steps:
             return needed
         send = execute.inside if shared(wanted, seen).shared_with is None else execute.inside_apart
         refused += await send(connection, needed.steps, wanted.names.owner)
         done += needed.steps
         noted = any(isinstance(step, NoteGranted) for step in needed.steps)
-        if not execute.lenient and not noted and not any(isinstance(step, CreateExtension) for step in needed.steps):
+        if born and not noted and not any(isinstance(step, CreateExtension) for step in needed.steps):
             return replace(needed, steps=())  # nothing was refused, and nobody else has been in there yet
         if noted:
             seen = await observe(work, session)

@@ -159,5 +159,5 @@ ROTATION: tuple[type[Step], ...] = (
 )
 """Every kind of step by which the other half of a login takes over, and the one of before leaves."""
 
-DEPARTURE: tuple[type[Step], ...] = (NoteOnLogin, CloseLogin, RevokeOnDatabase, DeleteSecret, DropRole)
-"""Every kind of step by which a login goes that the spec no longer names."""
+DEPARTURE: tuple[type[Step], ...] = (NoteOnLogin, CloseLogin, RevokeOnDatabase, DeleteSecret, DropOwned, DropRole)
+"""Every kind of step by which a login goes that the spec no longer names. DropOwned comes where it holds something."""
