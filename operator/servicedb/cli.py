@@ -19,6 +19,7 @@ from servicedb.errors import Problem
 from servicedb.handlers import watch
 from servicedb.kube.client import ApiError
 from servicedb.logs import set_up
+from servicedb.migrate_command import migrate
 from servicedb.postgres.server import server_sql as sql_for_admin
 from servicedb.reconcile.files import Unplannable, plan_files, service_databases
 from servicedb.reconcile.run import run as run_operator
@@ -55,6 +56,8 @@ def server_sql(admin: str) -> None:
     """Print what a DBA runs once on a server, for a DatabaseServer's adminSecretRef."""
     click.echo(sql_for_admin(admin), nl=False)
 
+
+main.add_command(migrate)
 
 _WRITE = click.option(
     "--write", type=click.Path(file_okay=False, path_type=Path), help="Write the files into this folder."

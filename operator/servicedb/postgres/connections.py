@@ -88,7 +88,7 @@ class Endpoint:
         return f'server "{self.name}" ({self.host}:{self.port})'
 
 
-def _system_roots() -> str:
+def system_roots() -> str:
     """The authorities that the system trusts. psycopg's binary wheels look for them where no system keeps them."""
     paths = ssl.get_default_verify_paths()
     candidates = (os.environ.get(paths.openssl_cafile_env), paths.openssl_cafile, *_BUNDLES)
@@ -136,7 +136,7 @@ async def connect(
     }
     if tls.mode != "Disable":
         arguments["ssl_min_protocol_version"] = f"TLSv{tls.min_version}"
-        arguments["sslrootcert"] = tls.ca_file or (_system_roots() if tls.mode == "VerifyFull" else "/nonexistent")
+        arguments["sslrootcert"] = tls.ca_file or (system_roots() if tls.mode == "VerifyFull" else "/nonexistent")
     if pinned:
         arguments["options"] = _PINNED
     connection = await AsyncConnection.connect(**arguments, autocommit=True, prepare_threshold=None)

@@ -1,0 +1,186 @@
+"""A run of migrations in one schema: one step at a time, each seen anew in the history.
+
+Between any two steps the process can be killed: what is done is what the database says.
+"""
+
+import random
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from servicedb.errors import Busy, Retryable
+from servicedb.jobs.migrate.request import Request
+from servicedb.jobs.migrate.result import Done, Result
+from servicedb.plan.migrations.down import Revert, plan_down
+from servicedb.plan.migrations.failure import AGAIN, Failure, StatementFailed, failure
+from servicedb.plan.migrations.history import History
+from servicedb.plan.migrations.script import Script
+from servicedb.plan.migrations.source import Source
+from servicedb.plan.migrations.up import Apply, Step, TakeChecksum, UpPlan, plan_up
+from servicedb.plan.migrations.versions import Version
+from servicedb.postgres.migrations.work import Work
+
+T = TypeVar("T")
+
+_UNIQUE_VIOLATION = "23505"
+_KEY_OF_HISTORY = "history_pkey"
+_FIRST_PAUSE_SECONDS = 0.2
+_LONGEST_PAUSE_SECONDS = 10.0
+
+
+class Failed(Exception):
+    """The run ends: a statement failed for good, or as often as it may."""
+
+    def __init__(self, failed: Failure) -> None:
+        super().__init__(failed.problem.reason)
+        self.failure = failed
+
+
+def planned(request: Request, source: Source, history: History) -> UpPlan:
+    """What going up would do. Raises what `plan_up` raises."""
+    return plan_up(
+        source.migrations,
+        history,
+        target=request.target,
+        allow_out_of_order=request.allow_out_of_order,
+        decisions=request.decisions,
+    )
+
+
+class Engine:
+    """The steps of one run in one schema, with their second tries. `result` grows with what is done."""
+
+    def __init__(self, request: Request, source: Source, work: Work, result: Result) -> None:
+        self._request = request
+        self._source = source
+        self._work = work
+        self._result = result
+        self._tries = 0
+
+    def up(self) -> None:
+        """To the target. Raises Problem and Failed."""
+        plan = self._plan_up(first=True)
+        migrates = any(isinstance(step, Apply) for step in plan.steps)
+        if migrates:
+            self._hooks(self._source.before)
+        while plan.steps:
+            self._step(plan.steps[0])
+            plan = self._plan_up()
+        if migrates:
+            self._hooks(self._source.after)
+        self._result.reason = "DatabaseAhead" if plan.ahead else "Applied" if self._result.applied else "UpToDate"
+        if plan.ahead:
+            self._result.message = (
+                f"the database is ahead of the source, which was set back: it has {', '.join(plan.ahead)} as well; "
+                "nothing is taken back without being asked"
+            )
+
+    def down(self, target: Version) -> None:
+        """Back to `target`. Raises Problem and Failed."""
+        steps = self._plan_down(target, first=True)
+        while steps:
+            self._revert(steps[0])
+            steps = self._plan_down(target)
+        self._result.reason = "Reverted" if self._result.applied else "UpToDate"
+
+    def _plan_up(self, *, first: bool = False) -> UpPlan:
+        history = self._look(first=first)
+        plan = planned(self._request, self._source, history)
+        self._result.pending = [step.migration.key for step in plan.steps if isinstance(step, Apply)]
+        return plan
+
+    def _plan_down(self, target: Version, *, first: bool = False) -> tuple[Revert, ...]:
+        steps = plan_down(self._look(first=first), target)
+        self._result.pending = [step.applied.key for step in steps]
+        return steps
+
+    def _look(self, *, first: bool) -> History:
+        """The history, after the first time in a new session: nothing of the script before is left in it."""
+        if not first:
+            self._work.renew()
+        history = self._surely("the history", self._work.history)
+        self._result.version = _text(history.version)
+        if first:
+            self._result.from_version = self._result.version
+        return history
+
+    def _step(self, step: Step) -> None:
+        migration = step.migration
+        if isinstance(step, TakeChecksum):
+            self._surely(migration.file, lambda: self._work.take_checksum(step))
+            return
+        again = migration.version is None and step.reason == "changed" and not step.goes_on
+        took = self._try(
+            migration.file,
+            lambda: self._work.apply(
+                step, decisions=self._request.decisions, source_digest=self._source.digest, again=again
+            ),
+            version=migration.key,
+        )
+        if took is not None:
+            self._note(Done(migration.key, migration.name, migration.checksum, took[0]), migration.file)
+
+    def _revert(self, step: Revert) -> None:
+        one = step.applied
+        took = self._try(
+            step.script.file, lambda: self._work.revert(step, decisions=self._request.decisions), version=one.key
+        )
+        if took is not None:
+            self._note(Done(one.key, one.name, one.checksum, took[0]), f"{one.file}, taken back")
+
+    def _note(self, done: Done, what: str) -> None:
+        self._result.applied.append(done)
+        self._work.tell(f"{what}: {done.milliseconds} ms")
+
+    def _hooks(self, scripts: tuple[Script, ...]) -> None:
+        for script in scripts:
+            self._surely(script.file, lambda script=script: self._work.run_hook(script))  # type: ignore[misc]
+
+    def _surely(self, file: str, work: Callable[[], T]) -> T:
+        """`work`, as often as it may be tried."""
+        while (given := self._try(file, work)) is None:
+            pass
+        return given[0]
+
+    def _try(self, file: str, work: Callable[[], T], *, version: str | None = None) -> tuple[T] | None:
+        """What `work` gives; None where it failed and may be tried again, in the new session that there is then."""
+        try:
+            given = work()
+        except StatementFailed as failed:
+            if failed.sqlstate == _UNIQUE_VIOLATION and failed.constraint == _KEY_OF_HISTORY:
+                return None  # a rival was faster: the history says how far it got
+            found = failure(failed, version=version, file=file, detail=self._request.detail)
+            self._pause_or_raise(found)
+            return None
+        self._tries = 0
+        return (given,)
+
+    def _pause_or_raise(self, found: Failure) -> None:
+        ours = [str(blocker) for blocker in self._work.blockers if blocker.is_ours]
+        if found.place.sqlstate in AGAIN and ours:
+            self._work.tell(f"waiting for {', '.join(ours)}")
+        elif isinstance(found.problem, Retryable) and self._tries < self._request.retries:
+            self._tries += 1
+            others = ", ".join(map(str, self._work.blockers))
+            by = f", held up by {others}" if others else ""
+            self._work.tell(f"{found.problem.message}{by}; try {self._tries} of {self._request.retries} follows")
+        else:
+            raise Failed(found)
+        while True:
+            longest = min(_FIRST_PAUSE_SECONDS * 2**self._tries, _LONGEST_PAUSE_SECONDS)
+            time.sleep(random.uniform(longest / 2, longest))  # noqa: S311 - spreads out those who try again, no secret
+            try:
+                self._work.renew()
+            except Busy:
+                raise
+            except Retryable as away:
+                if self._tries >= self._request.retries:
+                    raise
+                self._tries += 1
+                self._work.tell(f"{away.message}; try {self._tries} of {self._request.retries} follows")
+            else:
+                return
+
+
+def _text(version: Version | None) -> str | None:
+    return None if version is None else str(version)

@@ -1,0 +1,49 @@
+"""What is asked of a run of migrations."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from servicedb.plan.migrations.failure import Detail
+from servicedb.plan.migrations.history import Decision
+from servicedb.plan.migrations.sections import Format
+from servicedb.plan.migrations.versions import Version
+
+
+class Action(StrEnum):
+    """As in spec.action; Status is the command's alone."""
+
+    UP = "Up"
+    DOWN = "Down"
+    VERIFY = "Verify"
+    PLAN = "Plan"
+    STATUS = "Status"
+    SEED = "Seed"
+    CLEAR_SEEDS = "ClearSeeds"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One run. `target` None is the latest version; for Down it has to be one, and 0 is before all.
+
+    `identity` names who asks (namespace, name and hash of the spec): a one-way action that it was the last to ask for
+    is not done again. `source_digest` is the one that was seen by who asks: another source is refused. Times are in
+    milliseconds, 0 without a limit; `wait` is in seconds, None as long as it takes.
+    """
+
+    action: Action
+    set_name: str = "default"
+    format: Format = Format.AUTO
+    target: Version | None = None
+    allow_out_of_order: bool = False
+    before: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
+    environment: str | None = None
+    lock_timeout: int = 3000
+    statement_timeout: int = 0
+    retries: int = 5
+    decisions: tuple[Decision, ...] = ()
+    detail: Detail = "Code"
+    identity: str | None = None
+    source_digest: str | None = None
+    wait: float | None = None
+    schemas: tuple[str, ...] = field(default=("",))

@@ -1,0 +1,91 @@
+"""What came of a run: for a status, an exit code, and the message that a pod leaves behind."""
+
+import json
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from servicedb.errors import NeedsDecision, Problem, Retryable
+from servicedb.plan.migrations.problems import Place
+
+Outcome = Literal["Succeeded", "Retryable", "Terminal", "NeedsDecision"]
+
+EXIT_CODES: dict[Outcome, int] = {"Succeeded": 0, "Terminal": 1, "NeedsDecision": 3, "Retryable": 75}
+"""2 is a wrong command line. 75 is EX_TEMPFAIL: the same may go well later. Source: sysexits.h."""
+
+_LISTED = 20
+TERMINATION_MESSAGE_BYTES = 4096
+"""As much as Kubernetes keeps. Source: Kubernetes documentation, "Determine the Reason for Pod Failure"."""
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A migration, or its way back, that this run carried out."""
+
+    version: str
+    name: str
+    checksum: str | None
+    milliseconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A migration as a table shows it. `state` is applied, pending, begun, leaving, changed or missing."""
+
+    version: str
+    name: str
+    state: str
+    milliseconds: int | None = None
+
+
+@dataclass(slots=True)
+class Result:
+    """Filled in as the run goes on, so that it is true wherever that ends."""
+
+    action: str
+    set: str
+    outcome: Outcome = "Succeeded"
+    reason: str = ""
+    message: str = ""
+    source_digest: str | None = None
+    from_version: str | None = None
+    version: str | None = None
+    pending: list[str] = field(default_factory=list)
+    applied: list[Done] = field(default_factory=list)
+    failed: Place | None = None
+    rows: list[Row] = field(default_factory=list)
+
+    @property
+    def exit_code(self) -> int:
+        return EXIT_CODES[self.outcome]
+
+    def failed_with(self, problem: Problem, place: Place | None = None) -> None:
+        """The run ends with `problem`."""
+        self.outcome = (
+            "NeedsDecision"
+            if isinstance(problem, NeedsDecision)
+            else "Retryable"
+            if isinstance(problem, Retryable)
+            else "Terminal"
+        )
+        self.reason, self.message = problem.reason, problem.message
+        self.failed = place or getattr(problem, "place", None)
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def termination_message(self) -> str:
+        """JSON of the essential, in at most as many bytes as Kubernetes keeps: lists are cut first, then words."""
+        whole = self.as_json()
+        del whole["rows"]
+        whole["pending_count"], whole["applied_count"] = len(self.pending), len(self.applied)
+        listed = _LISTED
+        while True:
+            whole["pending"] = self.pending[:listed]
+            whole["applied"] = [asdict(one) for one in self.applied[-listed:]] if listed else []
+            text = json.dumps(whole)
+            if len(text) <= TERMINATION_MESSAGE_BYTES:
+                return text
+            if not listed:
+                whole["message"] = self.message[:1024]
+                return json.dumps(whole)[:TERMINATION_MESSAGE_BYTES]
+            listed //= 2

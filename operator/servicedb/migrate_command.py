@@ -1,0 +1,162 @@
+"""`servicedb migrate`: migrations from a folder to a database, with or without Kubernetes."""
+
+import contextlib
+import json
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn
+
+import click
+
+from servicedb.errors import Problem
+from servicedb.jobs.migrate.connection import from_folder
+from servicedb.jobs.migrate.folder import read_folder
+from servicedb.jobs.migrate.migrate import migrate as run_migrations
+from servicedb.jobs.migrate.new import new_migration
+from servicedb.jobs.migrate.request import Action, Request
+from servicedb.jobs.migrate.result import Result
+from servicedb.migrate_options import DIRECTORY, OPTIONS, SOURCE, VersionOption, together
+from servicedb.plan.migrations.sections import Format
+from servicedb.tables import print_table
+
+
+@click.group()
+def migrate() -> None:
+    """Bring a database's schema from version to version.
+
+    Exit code: 0 when it went well, 1 when somebody has to change something, 3 when somebody has to decide, 75 when the
+    same may go well later, 2 when the command line is wrong.
+    """
+
+
+@migrate.command()
+@together(*SOURCE, *OPTIONS)
+def up(**options: Any) -> None:
+    """Apply what is not applied yet."""
+    _run(Action.UP, **options)
+
+
+@migrate.command()
+@click.option("--target", type=VersionOption(), required=True, help="Version to go back to; 0 is before all.")
+@together(*OPTIONS)
+def down(**options: Any) -> None:
+    """Take migrations back, by the SQL that the history keeps."""
+    _run(Action.DOWN, **options)
+
+
+@migrate.command()
+@together(*SOURCE, *OPTIONS)
+def status(**options: Any) -> None:
+    """Show every migration and where it stands."""
+    _run(Action.STATUS, **options)
+
+
+@migrate.command()
+@together(*SOURCE, *OPTIONS)
+def plan(**options: Any) -> None:
+    """Show what `up` would apply. Nothing is changed."""
+    _run(Action.PLAN, **options)
+
+
+@migrate.command()
+@together(*SOURCE, *OPTIONS)
+def verify(**options: Any) -> None:
+    """Check that the files are those that were applied, and that the others can be read."""
+    _run(Action.VERIFY, **options)
+
+
+@migrate.command()
+@click.argument("name")
+@DIRECTORY
+@click.option("--format", type=click.Choice(list(Format)), default=Format.AUTO, show_default=True)
+def new(name: str, directory: Path, **options: Any) -> None:
+    """Write the files of a new migration, with the time as its version."""
+    try:
+        for path in new_migration(directory, name, Format(options["format"])):
+            click.echo(path)
+    except Problem as problem:
+        _fail(problem.message)
+
+
+def _run(
+    action: Action,
+    *,
+    dsn: str | None,
+    secret: Path | None,
+    output: str,
+    termination_log: Path | None,
+    directory: Path | None = None,
+    wait: int | None,
+    **options: Any,
+) -> None:
+    if (dsn is None) == (secret is None):
+        raise click.UsageError("name the database with --dsn (or SERVICEDB_DSN), or with --secret")
+    connect_to = from_folder(secret) if secret is not None else lambda: dsn or ""
+    if "format" in options:
+        options["format"] = Format(options["format"])
+    request = Request(action=action, wait=None if wait is None else wait / 1000, **options)
+    try:
+        files = read_folder(directory) if directory is not None else {}
+    except Problem as problem:
+        result = Result(action, request.set_name)
+        result.failed_with(problem)
+    else:
+        with _ended_gently():
+            result = run_migrations(request, files, connect_to, _tell)
+    if termination_log is not None:
+        termination_log.write_text(result.termination_message())
+    _show(result, output)
+    sys.exit(result.exit_code)
+
+
+@contextlib.contextmanager
+def _ended_gently() -> Iterator[None]:
+    """SIGTERM is as Ctrl-C: the statement at work is cancelled on the server, too."""
+
+    def interrupt(_: int, __: FrameType | None) -> NoReturn:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    except KeyboardInterrupt:
+        click.echo("servicedb: ended by a signal; the next run goes on from what the database says", err=True)
+        sys.exit(75)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _tell(line: str) -> None:
+    click.echo(line, err=True)
+
+
+def _show(result: Result, output: str) -> None:
+    if output == "json":
+        click.echo(json.dumps(result.as_json(), indent=2))
+        return
+    if result.rows:
+        rows = [
+            (row.version, row.name, row.state, "" if row.milliseconds is None else f"{row.milliseconds} ms")
+            for row in result.rows
+        ]
+        print_table(_title(result), ("version", "name", "state", "took"), rows)
+    elif result.outcome == "Succeeded":
+        click.echo(_title(result))
+    if result.outcome != "Succeeded":
+        click.echo(f"servicedb: {result.reason}: {result.message}", err=True)
+    elif result.message:
+        click.echo(result.message)
+
+
+def _title(result: Result) -> str:
+    at = f"version {result.version}" if result.version else "no version"
+    pending = f", {len(result.pending)} pending" if result.pending else ""
+    return f"set {result.set}: {at}{pending} ({result.reason})"
+
+
+def _fail(sentence: str) -> NoReturn:
+    click.echo(f"servicedb: {sentence}", err=True)
+    sys.exit(1)

@@ -1,0 +1,134 @@
+"""The options of `servicedb migrate`, and how their values are read."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from servicedb.plan.migrations.history import Choice, Decision
+from servicedb.plan.migrations.sections import Format
+from servicedb.plan.migrations.versions import Version
+
+Command = Callable[..., None]
+
+_DURATION = re.compile(r"(?P<number>[0-9]+)(?P<unit>ms|s|m|h)?", re.ASCII)
+_MILLISECONDS = {"ms": 1, "s": 1000, None: 1000, "m": 60_000, "h": 3_600_000}
+
+
+class Duration(click.ParamType[int]):
+    """`3s`, `500ms`, `1h`; without a unit seconds. In milliseconds."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int):
+            return value
+        if not (found := _DURATION.fullmatch(value)):
+            self.fail(f"{value} is no duration; write 500ms, 3s, 5m or 1h", param, ctx)
+        return int(found["number"]) * _MILLISECONDS[found["unit"]]
+
+
+class VersionOption(click.ParamType[Version]):
+    """A version, or Latest as None."""
+
+    name = "version"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if isinstance(value, Version):
+            return value
+        if value == "Latest":
+            return None
+        try:
+            return Version.parse(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+class DecisionOption(click.ParamType[Decision]):
+    """VERSION:CHOICE:DIGEST, as the question names them."""
+
+    name = "decision"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if isinstance(value, Decision):
+            return value
+        version, _, rest = value.partition(":")
+        choice, _, digest = rest.partition(":")
+        if choice not in list(Choice) or not digest:
+            self.fail(f"{value} is no decision; write VERSION:Retry|Done|Skip|Accept:DIGEST", param, ctx)
+        return Decision(version, digest, Choice(choice))
+
+
+DIRECTORY = click.option(
+    "--dir", "directory", type=click.Path(file_okay=False, path_type=Path), required=True, help="The migrations."
+)
+OPTIONS = (
+    click.option(
+        "--dsn",
+        envvar="SERVICEDB_DSN",
+        metavar="DSN",
+        help="Connection string; better in SERVICEDB_DSN, where no process list shows it.",
+    ),
+    click.option(
+        "--secret",
+        type=click.Path(file_okay=False, path_type=Path),
+        help="Folder of a mounted Secret, in place of --dsn.",
+    ),
+    click.option("--set", "set_name", default="default", show_default=True, help="Name of the history."),
+    click.option(
+        "--detail",
+        type=click.Choice(["Code", "Full"]),
+        default="Full",
+        show_default=True,
+        help="Code: nothing that may hold values of rows.",
+    ),
+    click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True),
+    click.option("--termination-log", type=click.Path(dir_okay=False, path_type=Path), hidden=True),
+    click.option(
+        "--lock-timeout",
+        type=Duration(),
+        default="3s",
+        show_default=True,
+        help="How long others may have to queue behind a migration that waits.",
+    ),
+    click.option("--statement-timeout", type=Duration(), default="0s", show_default=True, help="0 is none."),
+    click.option(
+        "--retries",
+        type=click.IntRange(0),
+        default=5,
+        show_default=True,
+        help="After lock timeouts, lost connections and the like.",
+    ),
+    click.option("--wait", type=Duration(), help="For another run. Default: as long as it takes."),
+    click.option("--identity", hidden=True),
+    click.option(
+        "--decision",
+        "decisions",
+        type=DecisionOption(),
+        multiple=True,
+        metavar="VERSION:CHOICE:DIGEST",
+        help="Answers a question that a run has asked.",
+    ),
+)
+SOURCE = (
+    DIRECTORY,
+    click.option("--format", type=click.Choice(list(Format)), default=Format.AUTO, show_default=True),
+    click.option("--before", multiple=True, metavar="FILE", help="SQL file of --dir that runs before the first one."),
+    click.option("--after", multiple=True, metavar="FILE", help="SQL file of --dir that runs after the last one."),
+    click.option(
+        "--out-of-order", "allow_out_of_order", is_flag=True, help="Apply older versions than the latest, too."
+    ),
+    click.option("--target", type=VersionOption(), default="Latest", show_default=True),
+    click.option("--source-digest", hidden=True),
+)
+
+
+def together(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    def decorate(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate

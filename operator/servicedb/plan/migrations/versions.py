@@ -1,0 +1,27 @@
+"""Versions of migrations: compared as the numbers that they are."""
+
+import re
+from dataclasses import dataclass
+from typing import Self
+
+_VERSION = re.compile(r"[0-9]+(?:[._][0-9]+)*", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Version:
+    """`001`, `1`, `1.0` and `1_0` are one version, 2 comes before 10, and 1.9 before 1.10."""
+
+    numbers: tuple[int, ...]
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Raises ValueError where `text` is none."""
+        if not _VERSION.fullmatch(text):
+            raise ValueError(f'"{text}" is no version: versions are numbers, such as 7, 20260131120000 or 1.2')
+        numbers = [int(part) for part in re.split("[._]", text)]
+        while len(numbers) > 1 and numbers[-1] == 0:
+            numbers.pop()
+        return cls(tuple(numbers))
+
+    def __str__(self) -> str:
+        return ".".join(map(str, self.numbers))

@@ -1,0 +1,194 @@
+"""Sessions that migrate: guarded against being left behind, and alone at their set and schema.
+
+The lock is held by the session that does the work: one held by another could be free while the work still goes on.
+"""
+
+import hashlib
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+from psycopg import Connection, sql
+
+from servicedb.errors import Busy, Problem, Retryable, Terminal
+
+Connect = Callable[[], str]
+"""Gives a connection string: asked before each connect, since a password may have changed."""
+
+Tell = Callable[[str], None]
+"""Takes a line for the person who watches."""
+
+APPLICATION = "servicedb-migrate"
+_GUARDS = {
+    "client_connection_check_interval": "2s",
+    "tcp_keepalives_idle": "15",
+    "tcp_keepalives_interval": "5",
+    "tcp_keepalives_count": "3",
+    "tcp_user_timeout": "30s",
+    "idle_session_timeout": "0",
+    "standard_conforming_strings": "on",
+    "default_transaction_read_only": "off",
+    "default_transaction_isolation": "read committed",
+    "lc_messages": "C",
+}
+"""With these the server ends the work of a killed client within seconds. What a database may set for everybody is
+brought back to what a script is read by."""
+
+_MAY_BE_REFUSED = frozenset({"lc_messages", "client_connection_check_interval"})
+_POLL_SECONDS = (0.1, 1.0)
+_TELL_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Guards:
+    """How long a statement may wait and run, in milliseconds; 0 is without a limit."""
+
+    lock_timeout: int = 3000
+    statement_timeout: int = 0
+
+
+def key_of(*parts: str) -> int:
+    """The key of an advisory lock. Source: PostgreSQL documentation, "Advisory Locks"."""
+    return int.from_bytes(hashlib.sha256("\0".join(("servicedb", *parts)).encode()).digest()[:8], "big", signed=True)
+
+
+DATABASE_KEY = key_of("database")
+"""Held shared by all that migrate, and exclusively by a backup or retention of the same database."""
+
+
+def connect(connect: Connect, guards: Guards, *, application: str = APPLICATION) -> Connection[Any]:
+    """An autocommit connection with `guards`. Raises Retryable where the server is away, else Terminal."""
+    try:
+        connection = psycopg.connect(
+            connect(),
+            autocommit=True,
+            application_name=application,
+            client_encoding="utf8",
+            connect_timeout=10,
+            prepare_threshold=None,
+        )
+    except psycopg.OperationalError as error:
+        raise _refused(error) from error
+    except psycopg.ProgrammingError as error:
+        raise Terminal(
+            "BadConnection", "the connection string can't be read; is it a URI or key=value pairs?"
+        ) from error
+    try:
+        _check_direct(connection)
+        for name, value in _GUARDS.items():
+            _set(connection, name, value)
+        _set(connection, "lock_timeout", str(guards.lock_timeout))
+        _set(connection, "statement_timeout", str(guards.statement_timeout))
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _set(connection: Connection[Any], name: str, value: str) -> None:
+    try:
+        connection.execute("SELECT pg_catalog.set_config(%s, %s, false)", (name, value))
+    except psycopg.Error:
+        if name not in _MAY_BE_REFUSED:
+            raise
+
+
+def _refused(error: psycopg.OperationalError) -> Problem:
+    text = str(error)  # libpq's words: host, port and role, never the password
+    if any(words in text for words in ("password authentication", "no pg_hba.conf entry", "does not exist")):
+        return Terminal("LoginRefused", f"the server refuses the login: {_last_line(text)}")
+    return Retryable("ServerUnreachable", f"the server can't be reached: {_last_line(text)}")
+
+
+def _last_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _check_direct(connection: Connection[Any]) -> None:
+    """A pooler gives a backend of its own choosing to each transaction: a lock would be held by none in particular."""
+    row = connection.execute("SELECT pg_catalog.pg_backend_pid()").fetchone()
+    if row is not None and row[0] != connection.info.backend_pid:
+        raise Terminal(
+            "PoolerInBetween",
+            "the connection goes through a pooler (such as PgBouncer), where the lock of a migration would not hold; "
+            "connect to the server itself",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A session that alone works on one set in one schema."""
+
+    connection: Connection[Any]
+
+    def close(self) -> None:
+        self.connection.close()
+
+
+def held(
+    connect_to: Connect,
+    guards: Guards,
+    key: int,
+    *,
+    before: Held | None = None,
+    tell: Tell = lambda _: None,
+    wait: float | None = None,
+) -> Held:
+    """A session with the database's key, shared, and `key`, alone. It connects before the session `before` ends.
+
+    Waits for both, up to `wait` seconds (None: as long as it takes), and tells who holds them. Raises Busy.
+    """
+    connection = connect(connect_to, guards)
+    try:
+        until = None if wait is None else time.monotonic() + wait
+        _take(connection, "pg_try_advisory_lock_shared", DATABASE_KEY, until, tell)
+        if before is not None:
+            before.close()
+        _take(connection, "pg_try_advisory_lock", key, until, tell)
+    except psycopg.OperationalError as error:
+        connection.close()
+        raise Retryable("ConnectionLost", "the connection was lost while waiting for the lock") from error
+    except BaseException:
+        connection.close()
+        raise
+    return Held(connection)
+
+
+def _take(connection: Connection[Any], function: str, key: int, until: float | None, tell: Tell) -> None:
+    """Polled: a session that waited for a lock would be an old transaction that CREATE INDEX CONCURRENTLY waits for."""
+    query = sql.SQL("SELECT pg_catalog.{}(%s::pg_catalog.int8)").format(sql.Identifier(function))
+    told = -_TELL_SECONDS
+    while True:
+        row = connection.execute(query, (key,)).fetchone()
+        if row is not None and row[0]:
+            return
+        if until is not None and time.monotonic() >= until:
+            raise Busy("LockBusy", f"{_holder(connection, key)}; tried again later")
+        if time.monotonic() - told >= _TELL_SECONDS:
+            told = time.monotonic()
+            tell(f"waiting: {_holder(connection, key)}")
+        time.sleep(random.uniform(*_POLL_SECONDS))  # noqa: S311 - spreads out those who wait, no secret
+
+
+def _holder(connection: Connection[Any], key: int) -> str:
+    unsigned = key % (1 << 64)
+    row = connection.execute(
+        """
+        SELECT activity.pid, activity.application_name, activity.client_addr::text
+        FROM pg_catalog.pg_locks AS lock
+        LEFT JOIN pg_catalog.pg_stat_activity AS activity USING (pid)
+        WHERE lock.locktype = 'advisory' AND lock.granted AND lock.objsubid = 1
+          AND lock.classid = %s::pg_catalog.oid AND lock.objid = %s::pg_catalog.oid
+          AND lock.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())
+          AND lock.pid <> pg_catalog.pg_backend_pid()
+        ORDER BY lock.mode LIMIT 1
+        """,
+        (str(unsigned >> 32), str(unsigned & 0xFFFFFFFF)),
+    ).fetchone()
+    if row is None:
+        return "the lock was held by a session that has just ended"
+    client = f" from {row[2]}" if row[2] else ""
+    return f"session {row[0]} ({row[1] or 'without a name'}{client}) works on this database"
