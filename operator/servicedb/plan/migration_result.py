@@ -76,7 +76,7 @@ def waiting_for(pods: Sequence[Mapping[str, Any]]) -> str | None:
 def is_at_work(pods: Sequence[Mapping[str, Any]]) -> bool:
     """Whether a container of a pod runs, so that ending it would end a session that may be in the middle."""
     return any(
-        (container.get("state") or {}).get("running")
+        "running" in (container.get("state") or {})
         for pod in pods
         for container in (pod.get("status") or {}).get("containerStatuses") or ()
     )
