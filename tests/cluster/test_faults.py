@@ -86,17 +86,8 @@ def uri(tenant: Tenant, secret: str) -> str:
 
 def wait_scans(operator: OperatorProcess, *, count: int) -> None:
     """Wait until the operator has finished `count` more rounds of work on the DatabaseServer."""
-    line = 'servicedb_reconcile_total{kind="DatabaseServer"'
-
-    def rounds() -> float:
-        return sum(
-            float(each.rpartition(" ")[2])
-            for each in operator.answer("/metrics")[1].splitlines()
-            if each.startswith(line)
-        )
-
-    before = rounds()
-    wait_for(f"{count} scans", lambda: rounds() >= before + count, told=operator.last_lines)
+    before = operator.scans()
+    wait_for(f"{count} scans", lambda: operator.scans() >= before + count, told=operator.last_lines)
 
 
 def wait_released(tenant: Tenant, database: str) -> None:

@@ -111,6 +111,11 @@ def test_eight_databases_are_ready(kyc: Kyc) -> None:
     assert logins == set(LOGINS.values())
 
 
+def test_the_server_counts_them_in_long_before_it_is_looked_at_again(kyc: Kyc) -> None:
+    said = "jsonpath={.status.databases}=" + str(len(LOGINS))
+    kyc.cluster.kubectl("wait", f"--for={said}", "databaseserver/main", "--timeout=60s")
+
+
 def test_each_login_reaches_its_own_database_and_no_other(kyc: Kyc) -> None:
     said = attempts(kyc.cluster)
     own = {(database, database): login for database, login in LOGINS.items()}

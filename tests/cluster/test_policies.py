@@ -46,6 +46,29 @@ def switched_on(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file.parent
 
 
+@pytest.mark.parametrize("where", ["manifests", "manifests/operator", "overlay"])
+def test_in_another_namespace_the_policies_name_the_operator_there(
+    cluster: Cluster, tmp_path: Path, where: str
+) -> None:
+    """After `kustomize edit set namespace` in what is shipped, or in an overlay with the transformer."""
+    for name in ("manifests", "crds"):
+        shutil.copytree(ROOT / name, tmp_path / name)
+    file = tmp_path / where / "kustomization.yaml"
+    if where == "overlay":
+        file.parent.mkdir()
+        file.write_text(
+            "resources: [../manifests]\ntransformers: [../manifests/transformers/policy-namespace]\n",
+        )
+    file.write_text(file.read_text() + "namespace: databases\n")
+    rendered = cluster.kubectl("kustomize", str(file.parent))
+    assert "servicedb-system" not in rendered
+    account = 'request.userInfo.username == "system:serviceaccount:databases:servicedb"'
+    moved = policies(cluster, file.parent)
+    conditions = [each["spec"]["matchConditions"] for each in moved if "matchConditions" in each["spec"]]
+    assert conditions == [[{"name": "by-the-operator", "expression": account}]] * 2
+    cluster.kubectl("apply", "--dry-run=server", "--filename=-", text=yaml.safe_dump_all(moved))
+
+
 @dataclass(frozen=True, slots=True)
 class AsOperator:
     """kubectl as the operator's ServiceAccount, which has every right to our kinds here: only a policy can refuse."""

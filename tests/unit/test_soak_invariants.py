@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from servicedb.plan.marker import Marker, RoleNote
@@ -29,7 +30,7 @@ def model() -> Model:
     return Model("kyc", asked)
 
 
-def roles(name: str, oid: int, *, login: bool, **let_go: str) -> list[SeenRole]:
+def roles(name: str, oid: int, *, login: bool, **let_go: Any) -> list[SeenRole]:
     marker = Marker("c", "crd", "kyc", "ns", name, "uid", oid=oid, **let_go)
     found = [SeenRole(f"{name}__owner", False, marker.comment())]
     for role in ("rw", "ro", "app_a", "app_b", "migrator_a", "migrator_b"):

@@ -15,7 +15,7 @@ from servicedb.errors import Busy, Problem, Retryable, Terminal
 from servicedb.kube import resources
 from servicedb.kube.client import ApiError, Json
 from servicedb.kube.resources import SERVICE_DATABASES, Key
-from servicedb.plan.conditions import Finding, of_problem
+from servicedb.plan.conditions import Finding, beside, of_problem
 from servicedb.plan.narrow import Narrowed, markers
 from servicedb.plan.server import ServerFacts, check_server, findings
 from servicedb.postgres.catalog import scan_server
@@ -93,7 +93,7 @@ async def _bring(server: Server, world: World) -> tuple[list[Finding], ServerFac
     found = list(findings(facts, plaintext_refused=plaintext_refused))
     held = await release_what_is_gone(server, world)
     dropped = await drop_what_is_due(server, world)
-    return [held or dropped, *found], facts
+    return [beside(held, dropped) if held is not None else dropped, *found], facts
 
 
 async def open_server(server: Server, world: World) -> ServerFacts:

@@ -14,9 +14,10 @@ from tests.cluster.harness.cluster import Cluster
 from tests.cluster.objects import Away, Refused, condition, wait_for
 from tests.cluster.operator_process import OperatorProcess
 from tests.cluster.soak import invariants
+from tests.cluster.soak.invariants import AtRest, Look
 from tests.cluster.soak.logins import Logins
 from tests.cluster.soak.look import at_rest, look, written_table
-from tests.cluster.soak.model import APP, MIGRATOR, READ_ONLY, Asked, Model, secret_name
+from tests.cluster.soak.model import APP, MIGRATOR, READ_ONLY, Asked, Model, Policy, secret_name
 from tests.cluster.tenant import Tenant
 from tests.postgres.server import Server
 
@@ -58,17 +59,17 @@ class Soak:
                 self._create(asked)
             while time.monotonic() < until:
                 self._one()
-                self._look()
+                self.look_around()
 
     def come_to_rest(self) -> list[str]:
         """Wait until nothing is wrong any more; gives what still is when that does not come."""
         found: list[str] = ["nothing was looked at"]
 
         def nothing_wrong() -> bool:
-            self._look()
+            self.look_around()
             try:
                 seen = look(self.server)
-                rest = at_rest(self.tenant, self.server, self.model, seen)
+                rest = self._at_rest(seen)
             except psycopg.Error as error:  # a database that is just being dropped
                 found[:] = [str(error)]
                 return False
@@ -79,16 +80,31 @@ class Soak:
             wait_for("rest", nothing_wrong, within=_REST_WITHIN)
         return found
 
+    def stand_after(self, scans: int) -> list[str]:
+        """What is wrong, or was on the way, once the operator has looked at the server so often."""
+        until = self.operator.scans() + scans
+
+        def passed() -> bool:
+            self.look_around()
+            return self.operator.scans() >= until
+
+        wait_for(f"{scans} scans", passed, told=self.operator.last_lines)
+        seen = look(self.server)
+        return [*self.violations, *invariants.at_rest(seen, self._at_rest(seen), self.model)]
+
+    def _at_rest(self, seen: Look) -> AtRest:
+        return at_rest(self.tenant, self.server, self.model, seen)
+
     # What people do
 
     def _one(self) -> None:
         """One operation or kill. What the API server did not answer is asked again until it does."""
         choices: list[tuple[int, Callable[[], None]]] = [
             (4, lambda: self._with(present=False, does=self._create)),
-            (3, lambda: self._with(present=True, does=self._delete)),
-            (4, lambda: self._with(present=True, does=self._change)),
+            (3, lambda: self._with(present=True, does=self.delete)),
+            (4, lambda: self._with(present=True, does=self.change)),
             (4, lambda: self._with(present=True, does=self._rotate)),
-            (6, lambda: self._with(present=True, does=self._write)),
+            (6, lambda: self._with(present=True, does=self.write)),
             (3, lambda: self._with(present=True, does=self._tamper)),
         ]
         if self.kills:
@@ -106,21 +122,23 @@ class Soak:
 
     def _create(self, asked: Asked) -> None:
         roles = frozenset({APP, MIGRATOR, *self.rng.sample([READ_ONLY], self.rng.randrange(2))})
-        policy = self.rng.choice(("Retain", "Delete"))
-        grace = self.rng.choice((SHORT_GRACE, LONG_GRACE))
+        policies: tuple[Policy, ...] = ("Retain", "Delete")
+        self.create(asked, roles, self.rng.choice(policies), self.rng.choice((SHORT_GRACE, LONG_GRACE)))
+
+    def create(self, asked: Asked, roles: frozenset[str], policy: Policy, grace: int) -> None:
         self._tell("create", asked.name, f"{policy} {grace} s, {', '.join(sorted(roles))}")
-        asked.made(roles, "Delete" if policy == "Delete" else "Retain", grace)
+        asked.made(roles, policy, grace)
         body = self.tenant.manifest(asked.name, {"spec.roles": _roles(asked.name, roles)})
         body["spec"]["deletion"] = {"policy": policy, "gracePeriod": f"{grace}s"}
         body["spec"]["credentials"] = {"overlap": f"{OVERLAP}s"}
         self._ask(lambda: self.tenant.objects.create(body), settled=409)
 
-    def _delete(self, asked: Asked) -> None:
+    def delete(self, asked: Asked) -> None:
         self._tell("delete", asked.name, "seen by the operator" if asked.known else "not seen by the operator yet")
         asked.deleted(time.time())
         self._ask(lambda: self.tenant.delete(asked.name))
 
-    def _change(self, asked: Asked) -> None:
+    def change(self, asked: Asked) -> None:
         roles = asked.wanted_roles ^ {READ_ONLY}
         self._tell("change", asked.name, ", ".join(sorted(roles)))
         asked.changed(roles)
@@ -133,7 +151,7 @@ class Soak:
         self._tell("rotate", asked.name)
         self._ask(lambda: self.tenant.annotate(asked.name, "rotate-at", f"{asked.rotations}"))
 
-    def _write(self, asked: Asked) -> None:
+    def write(self, asked: Asked) -> None:
         """As a team does: with what its Secrets say, where its object says that it is ready."""
         with contextlib.suppress(Away, Refused):
             manifest = self.tenant.get(asked.name)
@@ -212,7 +230,7 @@ class Soak:
 
     # What is seen of it
 
-    def _look(self) -> None:
+    def look_around(self) -> None:
         """The statuses first, then the server: an object's status never knows of a database that comes later."""
         with contextlib.suppress(Away, Refused):
             listed = self.tenant.objects.listed("ServiceDatabase", self.tenant.name)
