@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from servicedb.errors import NeedsDecision, Problem, Retryable, Terminal
 from servicedb.jobs.migrate.result import Done, Result
-from servicedb.plan.migration_result import is_at_work, job_state, result_of, waiting_for
+from servicedb.plan.migration_result import is_at_work, job_state, last_words, result_of, waiting_for
 from servicedb.plan.migrations.problems import Place
 
 
@@ -85,6 +85,13 @@ def test_a_job_without_a_message_is_tried_again_unless_it_was_not_understood(
 def test_how_a_pod_ended_is_said() -> None:
     assert "exit code 137 (Error)" in result_of(job("Failed"), [ended(137)]).message
     assert "Why: so" in result_of(job("Failed"), []).message
+    assert "Why: so; its container" in result_of(job("Failed"), [ended(137)]).message
+
+
+def test_why_a_pod_was_replaced_is_said_while_the_next_is_at_work() -> None:
+    older = ended(75, message(Retryable("ConnectionLost", "the connection was lost")))
+    assert last_words([older, pod({"running": {}}, made="2025-01-01T00:00:10Z")]) == "the connection was lost"
+    assert last_words([pod({"running": {}})]) is None
 
 
 @pytest.mark.parametrize(("kind", "state"), [(None, "Running"), ("Complete", "Complete"), ("Failed", "Failed")])

@@ -10,7 +10,7 @@ from servicedb.errors import NeedsDecision, Problem, Retryable, Terminal
 from servicedb.plan.migration_admission import check_alone, check_ready, check_supported, waits_because
 from servicedb.plan.migration_files import INLINE_BYTES, config_map_files, inline_files
 from servicedb.plan.migration_result import Result
-from servicedb.plan.migration_standing import ended, is_settled, seen_in, settled
+from servicedb.plan.migration_standing import ended, is_settled, refused, seen_in, settled
 
 from tests.api.examples import FULL_DATABASE, FULL_RUN, GONE, MINIMAL_DATABASE, MINIMAL_RUN, changed
 
@@ -22,8 +22,9 @@ def run(changes: dict[str, Any] | None = None) -> MigrationRun:
     return MigrationRun.parse(changed(base, changes or {}))
 
 
-def condition(kind: str, status: str, reason: str, message: str = "") -> dict[str, str]:
-    return {"type": kind, "status": status, "reason": reason, "message": message, "lastTransitionTime": T}
+def condition(kind: str, status: str, reason: str, message: str = "") -> dict[str, Any]:
+    times = {"lastTransitionTime": T, "observedGeneration": 0}
+    return {"type": kind, "status": status, "reason": reason, "message": message, **times}
 
 
 def ended_as(status: str, reason: str = "Applied", *, key: str = "sha256:1") -> MigrationRun:
@@ -98,6 +99,22 @@ def test_a_settled_run_says_the_same_again_whatever_ready_said_meanwhile(
     seen: MigrationRun, found: list[tuple[str, str, str]]
 ) -> None:
     assert [(one.type, one.status, one.reason) for one in settled(seen)] == found
+
+
+@pytest.mark.parametrize(
+    ("seen", "says"),
+    [
+        pytest.param(run(), ("Succeeded", "Unknown", "Duplicate"), id="new"),
+        pytest.param(ended_as("Unknown"), ("Succeeded", "Unknown", "Duplicate"), id="not ended"),
+        pytest.param(ended_as("True"), None, id="ended"),
+    ],
+)
+def test_a_problem_before_there_is_a_job_leaves_the_last_end_as_it_was(
+    seen: MigrationRun, says: tuple[str, str, str] | None
+) -> None:
+    found = [(one.type, one.status, one.reason) for one in refused(seen, Terminal("Duplicate", "x"))]
+    assert found[:2] == [("Ready", "False", "Duplicate"), ("Stalled", "True", "Duplicate")]
+    assert found[2:] == ([says] if says else [])
 
 
 def test_the_last_twenty_migrations_are_listed() -> None:

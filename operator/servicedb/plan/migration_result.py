@@ -73,6 +73,15 @@ def waiting_for(pods: Sequence[Mapping[str, Any]]) -> str | None:
     return None
 
 
+def last_words(pods: Sequence[Mapping[str, Any]]) -> str | None:
+    """Why the newest pod that has ended did so, where another is to take its place."""
+    for pod in sorted(pods, key=_made_at, reverse=True):
+        if (ended := _terminated(pod)) is not None:
+            read = _read(str(ended.get("message") or ""))
+            return read.message if read is not None and read.problem is not None else _exit(ended)
+    return None
+
+
 def is_at_work(pods: Sequence[Mapping[str, Any]]) -> bool:
     """Whether a container of a pod runs, so that ending it would end a session that may be in the middle."""
     return any(
@@ -95,13 +104,15 @@ def _terminated(pod: Mapping[str, Any]) -> Mapping[str, Any] | None:
 
 
 def _why(job: Mapping[str, Any], pods: Sequence[Mapping[str, Any]]) -> str:
-    for pod in sorted(pods, key=_made_at, reverse=True):
-        if (ended := _terminated(pod)) is not None:
-            return f"its container ended with exit code {ended.get('exitCode')} ({ended.get('reason')})"
-    for condition in (job.get("status") or {}).get("conditions") or ():
-        if condition.get("type") == "Failed":
-            return f"{condition.get('reason')}: {condition.get('message', '')}".strip(": ")
-    return "nothing is known of its pod"
+    failed = [one for one in (job.get("status") or {}).get("conditions") or () if one.get("type") == "Failed"]
+    words = [f"{one.get('reason')}: {one.get('message', '')}".strip(": ") for one in failed]
+    if (last := last_words(pods)) is not None:
+        words.append(last)
+    return "; ".join(words) or "nothing is known of its pod"
+
+
+def _exit(ended: Mapping[str, Any]) -> str:
+    return f"its container ended with exit code {ended.get('exitCode')} ({ended.get('reason')})"
 
 
 def _read(message: str) -> Result | None:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from servicedb.api.migration_run import LISTED_MIGRATIONS, MigrationRun
-from servicedb.errors import NeedsDecision, Terminal
+from servicedb.errors import NeedsDecision, Problem, Terminal
 from servicedb.plan.conditions import READY, Finding, condition_of, of_problem
 from servicedb.plan.migration_result import Result
 
@@ -41,6 +41,15 @@ def ended(result: Result) -> list[Finding]:
     found = of_problem(problem)
     if isinstance(problem, Terminal | NeedsDecision):
         found.append(Finding(SUCCEEDED, "False", problem.reason, problem.message))
+    return found
+
+
+def refused(run: MigrationRun, problem: Problem) -> list[Finding]:
+    """The conditions of a problem before there is a Job. How an earlier run for the same spec ended still stands."""
+    found = of_problem(problem)
+    succeeded = condition_of(run.status.conditions, SUCCEEDED)
+    if succeeded is None or succeeded.status == "Unknown" or succeeded.observed_generation != run.metadata.generation:
+        found.append(Finding(SUCCEEDED, "Unknown", problem.reason, problem.message))
     return found
 
 

@@ -8,13 +8,13 @@ from servicedb.api.service_database import ServiceDatabase
 from servicedb.errors import Problem, Retryable
 from servicedb.kube import resources
 from servicedb.kube.resources import MIGRATION_RUNS, SERVICE_DATABASES, Key
-from servicedb.plan.conditions import READY, RECONCILING, Finding, condition_of, of_problem
+from servicedb.plan.conditions import READY, RECONCILING, Finding, condition_of
 from servicedb.plan.migration_admission import check_alone, check_ready, check_supported, waits_because
 from servicedb.plan.migration_key import run_key
-from servicedb.plan.migration_standing import SUCCEEDED, is_settled, settled
+from servicedb.plan.migration_standing import SUCCEEDED, is_settled, refused
 from servicedb.plan.migrations.source import digest
 from servicedb.reconcile.migration_files import read_files
-from servicedb.reconcile.migration_work import Run, clear_away, follow
+from servicedb.reconcile.migration_work import Run, follow, report_settled
 from servicedb.reconcile.report import WORKING, report
 from servicedb.reconcile.world import World
 
@@ -34,7 +34,7 @@ async def reconcile(key: Key, world: World) -> float | None:
     try:
         return await _bring(key, run, world)
     except Problem as problem:
-        await report(world, key, run, of_problem(problem))
+        await report(world, key, run, refused(run, problem))
         if isinstance(problem, Retryable):
             raise
         return None
@@ -65,8 +65,7 @@ async def _bring(key: Key, run: MigrationRun, world: World) -> float | None:
     source_digest = digest(await read_files(run, world))
     wanted = run_key(run, source_digest=source_digest, database_oid=database.status.database_oid or "")
     if run.status.observed_generation == run.metadata.generation and is_settled(run, wanted.value):
-        await report(world, key, run, settled(run))
-        return await clear_away(run, world)
+        return await report_settled(key, run, world)
     return await follow(Run(key, run, database, wanted, source_digest, world))
 
 

@@ -15,8 +15,8 @@ from servicedb.plan.conditions import READY, RECONCILING, Finding, condition_of
 from servicedb.plan.migration_admission import check_ready
 from servicedb.plan.migration_job import Endpoint, Order, job
 from servicedb.plan.migration_key import RunKey
-from servicedb.plan.migration_result import Result, is_at_work, job_state, result_of, waiting_for
-from servicedb.plan.migration_standing import ended, seen_in
+from servicedb.plan.migration_result import Result, is_at_work, job_state, last_words, result_of, waiting_for
+from servicedb.plan.migration_standing import ended, seen_in, settled
 from servicedb.postgres.connections import Tls
 from servicedb.reconcile.queue import TryAgain
 from servicedb.reconcile.report import report
@@ -89,7 +89,8 @@ async def _make(run: Run) -> Json:
 
 async def _report_work(run: Run, current: Json, pods: list[Json]) -> None:
     name = current["metadata"]["name"]
-    found = [Finding(RECONCILING, "True", "Migrating", f'Job "{name}" is at work')]
+    before = f"; the pod before this one: {words}" if (words := last_words(pods)) is not None else ""
+    found = [Finding(RECONCILING, "True", "Migrating", f'Job "{name}" is at work{before}')]
     if (waiting := waiting_for(pods)) is not None:
         message = f'the pod of Job "{name}" can\'t begin: {waiting}'
         found = [Finding(READY, "False", "PodWaiting", message), Finding(RECONCILING, "True", "PodWaiting", message)]
@@ -126,20 +127,21 @@ async def _read(run: Run, current: Json, result: Result) -> float | None:
     return run.resource.spec.job.ttl.timedelta.total_seconds()
 
 
-async def clear_away(run: MigrationRun, world: World) -> float | None:
-    """Delete Jobs that were kept for long enough; gives the seconds until the next is due."""
-    if run.status.job is None:
-        return None
-    ttl = run.spec.job.ttl.timedelta
-    due: list[datetime] = []
-    for one in await jobs.jobs_of(world.kube, run.metadata.namespace, run.metadata.uid):
-        if job_state(one) == "Running":
-            continue
-        if (end := _time(_ended_at(one)) + ttl) > world.now():
-            due.append(end)
-        else:
-            await jobs.delete(world.kube, one)
-    return world.seconds_until(*due)
+async def report_settled(key: Key, run: MigrationRun, world: World) -> float | None:
+    """Say again how the run ended, and delete Jobs that were kept for long enough; gives the seconds until the next is.
+
+    While the status names no Job there is none to look for.
+    """
+    kept: list[datetime] = []
+    if run.status.job is not None:
+        ttl = run.spec.job.ttl.timedelta
+        for one in await jobs.jobs_of(world.kube, run.metadata.namespace, run.metadata.uid):
+            if job_state(one) == "Running" or (end := _time(_ended_at(one)) + ttl) > world.now():
+                kept.append(end if job_state(one) != "Running" else world.now() + ttl)
+            else:
+                await jobs.delete(world.kube, one)
+    await report(world, key, run, settled(run), {} if kept else {"job": None})
+    return world.seconds_until(*kept)
 
 
 def _handled(run: MigrationRun) -> dict[str, Any]:
