@@ -71,7 +71,7 @@ def verify(**options: Any) -> None:
 @migrate.command()
 @click.argument("name")
 @DIRECTORY
-@click.option("--format", type=click.Choice(list(Format)), default=Format.AUTO, show_default=True)
+@click.option("--format", type=click.Choice([str(one) for one in Format]), default=str(Format.AUTO), show_default=True)
 def new(name: str, directory: Path, **options: Any) -> None:
     """Write the files of a new migration, with the time as its version."""
     try:

@@ -73,7 +73,10 @@ async def run(
 
 
 async def _watch(watch: Watch, kube: KubeClient, watched: Watched, ready: asyncio.Event, stop: Stop) -> None:
-    """Watch, once both kinds are served: of a CRD that comes between its two first looks, kopf would never know."""
+    """Watch, once both kinds are served: of a CRD that comes between its two first looks, kopf would never know.
+
+    MigrationRuns may be missing, as where the CRDs are those of an older release; kopf looks for them by itself.
+    """
     kinds, told = (DATABASE_SERVERS, SERVICE_DATABASES), False
     while not stop.asked.is_set():
         if await served(kube, kinds):
