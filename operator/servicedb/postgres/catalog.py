@@ -43,8 +43,10 @@ SELECT current_user AS admin,
                 FROM aclexplode(coalesce(b.datacl, acldefault('d', b.datdba))) a WHERE a.grantee <> b.datdba),
             'owner_reached', pg_has_role(current_user, b.datdba, 'USAGE'),
             'enterable', b.datallowconn AND has_database_privilege(current_user, b.oid, 'CONNECT'),
-            'reset', s.stats_reset, 'changed', s.tup_inserted + s.tup_updated + s.tup_deleted))
-        FROM {databases} b LEFT JOIN pg_stat_database s ON s.datid = b.oid) AS databases,
+            'reset', pg_stat_get_db_stat_reset_time(b.oid),
+            'changed', pg_stat_get_db_tuples_inserted(b.oid) + pg_stat_get_db_tuples_updated(b.oid)
+                + pg_stat_get_db_tuples_deleted(b.oid)))
+        FROM {databases} b) AS databases,
        (SELECT json_agg(json_build_array(grp, member, inherit, set_role, grantable)) FROM (
             SELECT g.rolname AS grp, u.rolname AS member, bool_or({inherit}) AS inherit, bool_or({set}) AS set_role,
                    bool_or(m.admin_option) AS grantable
