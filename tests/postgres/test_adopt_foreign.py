@@ -8,15 +8,17 @@ from collections.abc import Callable, Iterator
 
 import psycopg
 import pytest
+from servicedb.kube.resources import Key
 from servicedb.plan.steps import Grant, Step
 from servicedb.postgres.script import Planned
 from servicedb.reconcile.preview import preview
 from servicedb.reconcile.work import Work
+from servicedb.reconcile.world import Noticed
 
 from tests.postgres.conftest import as_admin, on_versions
 from tests.postgres.deleted import marker_of
 from tests.postgres.foreign import Foreign, applications, work
-from tests.postgres.provision import Operator, Round, Site, unused_name
+from tests.postgres.provision import Operator, Round, Site, key_of, unused_name
 from tests.postgres.server import Server
 
 
@@ -260,3 +262,20 @@ async def test_a_membership_that_is_lost_meanwhile_is_given_again(adoptable: For
     finally:
         adoptable.run("ALTER ROLE reports_renamed RENAME TO reports")
     assert not any(isinstance(step, Grant) for step in steps)
+
+
+@on_versions(16)
+@as_admin("createrole")
+async def test_whose_entry_comes_or_goes_is_looked_at_at_once(adoptable: Foreign) -> None:
+    key, woken = key_of(adoptable.name), list[Key]()
+    async with Operator(adoptable.site.objects) as operator:
+        operator.world.databases[key] = Noticed("main", "uid")
+        operator.world.enqueue = woken.append
+        await operator.look()
+        for change in (adoptable.tell_otherwise, adoptable.list_adoptable):
+            woken.clear()
+            change()
+            await operator.look()
+            assert woken == [key]
+            await operator.look()
+            assert woken == [key]

@@ -5,11 +5,12 @@ import base64
 import contextlib
 import signal
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
 import pytest
+from prometheus_client import REGISTRY
 from psycopg import sql
 from psycopg.rows import TupleRow
 from servicedb.kube import resources
@@ -135,6 +136,7 @@ async def test_passwords_are_renewed_every_so_often_without_being_asked(site: Si
     site.want(database, spec)
     async with Operator(site.objects) as operator:
         first = await operator.bring(database)
+        rotated_from = datetime.now(UTC) - timedelta(minutes=1)
         for half in ("b", "a"):
             assert first.due is not None
             assert timedelta(hours=22) < first.due <= timedelta(days=1)
@@ -143,6 +145,13 @@ async def test_passwords_are_renewed_every_so_often_without_being_asked(site: Si
             assert "ActivateSecret" in (await operator.bring(database)).kinds()
             assert site.secret(database, "app")["user"] == f"{database}__app_{half}"
             assert works(site.server, held)
+            (shown,) = site.objects.read()[key_of(database).path]["status"]["roles"]
+            assert (shown["loginName"], shown["secretName"]) == (
+                f"{database}__app_{half}",
+                spec["roles"]["app"]["secretName"],
+            )
+            assert datetime.fromisoformat(shown["rotatedAt"]) >= rotated_from + first.due
+            rotated_from = datetime.fromisoformat(shown["rotatedAt"])
             operator.let_pass(OVERLAP)
             first = await operator.bring(database)
             assert not works(site.server, held)
@@ -540,7 +549,11 @@ async def test_while_stalled_by_a_bad_spec_the_overlap_ends_and_nothing_else_cha
 
 @as_admin("createrole")
 async def test_a_change_by_hand_is_told_of_also_when_a_rotation_comes_with_its_repair(site: Site, orders: str) -> None:
-    spec = full_spec(orders, schemas=[{"name": "app"}])
+    def counted() -> float:
+        labels = {"server": "main", "step": "RevokeOnDatabase"}
+        return REGISTRY.get_sample_value("servicedb_drift_repaired_total", labels) or 0.0
+
+    spec, before = full_spec(orders, schemas=[{"name": "app"}]), counted()
     async with Operator(site.objects) as operator:
         await operator.bring(orders)
         with site.as_superuser() as connection:
@@ -551,6 +564,7 @@ async def test_a_change_by_hand_is_told_of_also_when_a_rotation_comes_with_its_r
     told = [body for body in site.objects.read().values() if body.get("reason") == "DriftRepaired"]
     assert len(told) == 1
     assert "1 changes by hand" in str(told)
+    assert counted() == before + 1
 
 
 def handled(site: Site, name: str) -> str | None:

@@ -252,6 +252,18 @@ def test_an_extension_schema_of_somebody_else_is_refused_most_of_all_to_a_superu
     assert raised.value.reason == "ExtensionSchemaTaken"
 
 
+def test_the_extension_schema_of_an_earlier_admin_is_taken_over_but_never_that_of_a_tenant():
+    seen = with_schema(EXTENSION_SCHEMA, "earlier_admin", *GROUPS_USE, Privilege(OWNER, "USAGE"))
+    admins = replace(seen.schemas[EXTENSION_SCHEMA], reached=True, of_role_maker=True)
+    seen = replace(seen, schemas={**seen.schemas, EXTENSION_SCHEMA: admins})
+    assert ChangeSchemaOwner("of an earlier admin", EXTENSION_SCHEMA, ADMIN) in steps(WANTED, seen)
+    for other in (replace(admins, of_role_maker=False), replace(admins, reached=False)):
+        with pytest.raises(Terminal, match="could be captured"):
+            steps(WANTED, replace(seen, schemas={**seen.schemas, EXTENSION_SCHEMA: other}))
+    with pytest.raises(Terminal, match="could be captured"):
+        steps(WANTED, seen, superuser=True)
+
+
 def test_what_an_extension_that_can_not_be_had_does_not_concern_comes_before_it():
     seen = without_schema("public")
     found = inside_steps(asking_for(trigrams(version="9.9")), seen, admin=ADMIN, admin_superuser=False)

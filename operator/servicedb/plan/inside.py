@@ -88,7 +88,7 @@ def inside_steps(
             yield RevokeByDefault("not in the spec", wanted.names.owner, object_type, privilege)
         for privilege in sorted(goal - there):
             yield GrantByDefault("missing", wanted.names.owner, object_type, privilege)
-    yield from _extension_schema_steps(wanted, seen, admin=admin, former=former)
+    yield from _extension_schema_steps(wanted, seen, admin=admin, admin_superuser=admin_superuser, former=former)
     schemas = [
         step
         for name in dict.fromkeys(("public", *wanted.schemas))
@@ -151,12 +151,14 @@ def _strangers_in_schema(wanted: Wanted, seen: Schema, former: Collection[str]) 
 
 
 def _extension_schema_steps(
-    wanted: Wanted, seen: InsideScan, *, admin: str, former: Collection[str]
+    wanted: Wanted, seen: InsideScan, *, admin: str, admin_superuser: bool, former: Collection[str]
 ) -> Iterator[InsideStep]:
     schema = seen.schemas.get(EXTENSION_SCHEMA)
     groups = frozenset(Privilege(role, "USAGE") for role in (wanted.names.owner, *wanted.groups))
     if schema is None:
         yield CreateSchema("the administrator's own, for extensions", EXTENSION_SCHEMA, None)
+    elif schema.owner != admin and schema.reached and schema.of_role_maker and not admin_superuser:
+        yield ChangeSchemaOwner("of an earlier admin", EXTENSION_SCHEMA, admin)
     elif schema.owner != admin:
         raise Terminal(
             "ExtensionSchemaTaken",
@@ -168,7 +170,7 @@ def _extension_schema_steps(
         )
     there = schema.privileges if schema else frozenset()
     for privilege in sorted(there - groups):
-        if schema is not None and privilege.grantee not in (schema.owner, *former):
+        if schema is not None and privilege.grantee not in (schema.owner, admin, *former):
             yield RevokeOnSchema("not in the spec", EXTENSION_SCHEMA, privilege)
     for privilege in sorted(groups - there):
         yield GrantOnSchema("missing", EXTENSION_SCHEMA, privilege)

@@ -114,13 +114,15 @@ class ServerScan:
 
 @dataclass(frozen=True, slots=True)
 class Schema:
-    """`reached`: the admin has the owner's privileges. `of_extension`: it is a part of an extension."""
+    """`reached`: the admin has the owner's privileges. `of_extension`: it is a part of an extension. `of_role_maker`:
+    its owner has CREATEROLE, as an administrator has and a tenant never."""
 
     name: str
     owner: str
     privileges: frozenset[Privilege]
     reached: bool = True
     of_extension: bool = False
+    of_role_maker: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,7 +49,7 @@ SELECT current_user AS admin,
             SELECT g.rolname AS grp, u.rolname AS member, bool_or({inherit}) AS inherit, bool_or({set}) AS set_role,
                    bool_or(m.admin_option) AS grantable
             FROM {members} m JOIN pg_roles g ON g.oid = m.roleid JOIN pg_roles u ON u.oid = m.member
-            WHERE u.rolname <> current_user
+            WHERE u.rolname <> current_user AND NOT ({of_earlier_admin})
             GROUP BY 1, 2) AS grouped) AS memberships,
        (SELECT json_agg(json_build_array(coalesce(b.datname, ''),
                 CASE s.setrole WHEN 0 THEN '' ELSE pg_get_userbyid(s.setrole) END, s.setconfig))
@@ -90,6 +90,13 @@ WITH named AS MATERIALIZED (
 )
 """
 
+# What PostgreSQL 16 gave the admin that made a role, and does not take back: nothing but ADMIN. The admin of now, which
+# is a member of the one of before, makes use of it.
+_OF_EARLIER_ADMIN: LiteralString = """
+m.admin_option AND NOT m.inherit_option AND NOT m.set_option AND pg_has_role(u.oid, 'USAGE')
+AND NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user)
+"""
+
 _INSIDE: LiteralString = """
 SELECT o.oid IS NOT NULL AS owner_is_there,
        (SELECT json_agg(json_build_object('name', n.nspname, 'owner', pg_get_userbyid(n.nspowner),
@@ -98,6 +105,7 @@ SELECT o.oid IS NOT NULL AS owner_is_there,
                     a.privilege_type, a.is_grantable))
                 FROM aclexplode(coalesce(n.nspacl, acldefault('n', n.nspowner))) a WHERE a.grantee <> n.nspowner),
             'reached', pg_has_role(current_user, n.nspowner, 'USAGE'),
+            'of_role_maker', (SELECT r.rolcreaterole FROM pg_roles r WHERE r.oid = n.nspowner),
             'of_extension', EXISTS (SELECT FROM pg_depend m WHERE m.classid = 'pg_namespace'::regclass
                 AND m.objid = n.oid AND m.refclassid = 'pg_extension'::regclass AND m.deptype = 'e')))
         FROM pg_namespace n WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema') AS schemas,
@@ -160,6 +168,7 @@ async def _scan(connection: AsyncConnection[Any], query: LiteralString, paramete
     query = query.replace("{inherit}", "m.inherit_option" if options else "u.rolinherit").replace(
         "{set}", "m.set_option" if options else "true"
     )
+    query = query.replace("{of_earlier_admin}", _OF_EARLIER_ADMIN if options else "false")
     async with connection.cursor(row_factory=dict_row) as cursor:
         await cursor.execute(query, parameters)
         row = await cursor.fetchone()

@@ -3,6 +3,7 @@
 import base64
 import tempfile
 import time
+from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from pydantic import SecretStr
 
 from servicedb import metrics
 from servicedb.api.common import ACKNOWLEDGE, HANDLED_LENGTH, RECONCILE_AT, SecretReference
-from servicedb.api.database_server import DatabaseServer
+from servicedb.api.database_server import Adoptable, DatabaseServer
 from servicedb.errors import Busy, Problem, Retryable, Terminal
 from servicedb.kube import resources
 from servicedb.kube.client import ApiError, Json
@@ -46,6 +47,7 @@ async def reconcile(key: Key, world: World) -> float | None:
         return None
     await begin(world, key, resource)
     server = world.servers.setdefault(key.name, Server(key.name, resource))
+    adoptable_before = server.resource.spec.adoptable
     server.resource = resource
     was_usable = server.problem is None and server.scan is not None
     try:
@@ -66,6 +68,7 @@ async def reconcile(key: Key, world: World) -> float | None:
     metrics.SERVER_UP.labels(key.name).set(1)
     if not was_usable:
         _wake(key.name, world)
+    _wake_whose_entry_changed(adoptable_before, resource.spec.adoptable, world)
     databases = count(server, world)
     await report(
         world,
@@ -241,6 +244,14 @@ def _wake_what_changed(server: Server, before: Narrowed, world: World) -> None:
     for database, marker in server.markers.items():
         key = Key(SERVICE_DATABASES, marker.namespace, marker.name)
         if marker.cluster == world.cluster_uid and key in world.databases and server.scan.differs(before, database):
+            world.enqueue(key)
+
+
+def _wake_whose_entry_changed(before: Sequence[Adoptable], now: Sequence[Adoptable], world: World) -> None:
+    """Have those looked at now that may take a database over, or are to have theirs for themselves."""
+    for entry in (*before, *now):
+        key = Key(SERVICE_DATABASES, entry.namespace, entry.name)
+        if (entry in before) != (entry in now) and key in world.databases:
             world.enqueue(key)
 
 

@@ -25,6 +25,7 @@ API_SERVER = "kube-apiserver"
 OVERLAP = 6
 SHORT_GRACE, LONG_GRACE = 3, 3600
 _REST_WITHIN = 240.0
+_LOGINS, _LONGER = 20, 4
 
 
 @dataclass(slots=True)
@@ -52,12 +53,14 @@ class Soak:
         self.bystander = look(self.server).bystander
 
     def run(self, seconds: float) -> None:
-        """Operations and kills for `seconds`, with applications logging in all the while."""
+        """Operations and kills for `seconds`, with applications logging in all the while; on a busy machine for longer,
+        until some logins have worked."""
         until = time.monotonic() + seconds
+        at_most = until + _LONGER * seconds
         with self.logins.going_on():
             for asked in self.model.asked.values():
                 self._create(asked)
-            while time.monotonic() < until:
+            while time.monotonic() < (until if self.logins.worked >= _LOGINS else at_most):
                 self._one()
                 self.look_around()
 
@@ -90,7 +93,11 @@ class Soak:
 
         wait_for(f"{scans} scans", passed, told=self.operator.last_lines)
         seen = look(self.server)
-        return [*self.violations, *invariants.at_rest(seen, self._at_rest(seen), self.model)]
+        try:
+            rest = self._at_rest(seen)
+        except psycopg.Error as error:  # a database that is closed, and should not be
+            return [*self.violations, str(error)]
+        return [*self.violations, *invariants.at_rest(seen, rest, self.model)]
 
     def _at_rest(self, seen: Look) -> AtRest:
         return at_rest(self.tenant, self.server, self.model, seen)
