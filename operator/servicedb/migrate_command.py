@@ -71,7 +71,7 @@ def verify(**options: Any) -> None:
 @migrate.command()
 @click.argument("name")
 @DIRECTORY
-@click.option("--format", type=click.Choice(list(Format)), default=Format.AUTO, show_default=True)
+@click.option("--format", type=click.Choice([str(one) for one in Format]), default=str(Format.AUTO), show_default=True)
 def new(name: str, directory: Path, **options: Any) -> None:
     """Write the files of a new migration, with the time as its version."""
     try:
@@ -137,14 +137,14 @@ def _show(result: Result, output: str) -> None:
     if output == "json":
         click.echo(json.dumps(result.as_json(), indent=2))
         return
+    if result.rows or result.outcome == "Succeeded":
+        click.echo(_title(result))
     if result.rows:
         rows = [
             (row.version, row.name, row.state, "" if row.milliseconds is None else f"{row.milliseconds} ms")
             for row in result.rows
         ]
-        print_table(_title(result), ("version", "name", "state", "took"), rows)
-    elif result.outcome == "Succeeded":
-        click.echo(_title(result))
+        print_table(None, ("version", "name", "state", "took"), rows)
     if result.outcome != "Succeeded":
         click.echo(f"servicedb: {result.reason}: {result.message}", err=True)
     elif result.message:

@@ -114,7 +114,9 @@ OPTIONS = (
 )
 SOURCE = (
     DIRECTORY,
-    click.option("--format", type=click.Choice(list(Format)), default=Format.AUTO, show_default=True),
+    click.option(
+        "--format", type=click.Choice([str(one) for one in Format]), default=str(Format.AUTO), show_default=True
+    ),
     click.option("--before", multiple=True, metavar="FILE", help="SQL file of --dir that runs before the first one."),
     click.option("--after", multiple=True, metavar="FILE", help="SQL file of --dir that runs after the last one."),
     click.option(

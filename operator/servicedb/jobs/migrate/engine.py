@@ -129,6 +129,7 @@ class Engine:
             self._note(Done(one.key, one.name, one.checksum, took[0]), f"{one.file}, taken back")
 
     def _note(self, done: Done, what: str) -> None:
+        self._tries = 0
         self._result.applied.append(done)
         self._work.tell(f"{what}: {done.milliseconds} ms")
 
@@ -152,7 +153,6 @@ class Engine:
             found = failure(failed, version=version, file=file, detail=self._request.detail)
             self._pause_or_raise(found)
             return None
-        self._tries = 0
         return (given,)
 
     def _pause_or_raise(self, found: Failure) -> None:

@@ -93,7 +93,8 @@ def _look(request: Request, source: Source, history: History, result: Result) ->
     except Problem as found:
         problem = found
     result.pending = [step.migration.key for step in plan.steps if isinstance(step, Apply)]
-    result.rows = rows(source, history)
+    shown = rows(source, history)
+    result.rows = [row for row in shown if row.state != "applied"] if request.action is Action.PLAN else shown
     if problem is not None:
         result.failed_with(problem)
     elif plan.ahead:
