@@ -5,6 +5,7 @@ import json
 import signal
 import sys
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
@@ -16,9 +17,9 @@ from servicedb.jobs.migrate.connection import from_folder
 from servicedb.jobs.migrate.folder import read_folder
 from servicedb.jobs.migrate.migrate import migrate as run_migrations
 from servicedb.jobs.migrate.new import new_migration
-from servicedb.jobs.migrate.request import Action, Request
+from servicedb.jobs.migrate.request import Action, Request, Tenants
 from servicedb.jobs.migrate.result import Result
-from servicedb.migrate_options import DIRECTORY, OPTIONS, SOURCE, VersionOption, together
+from servicedb.migrate_options import DIRECTORY, OPTIONS, SOURCE, TENANTS, VersionOption, together
 from servicedb.plan.migrations.sections import Format
 from servicedb.tables import print_table
 
@@ -33,10 +34,11 @@ def migrate() -> None:
 
 
 @migrate.command()
-@together(*SOURCE, *OPTIONS)
+@together(*SOURCE, *TENANTS, *OPTIONS)
 def up(**options: Any) -> None:
     """Apply what is not applied yet."""
-    _run(Action.UP, **options)
+    tenants = Tenants(**{one.name: options.pop(one.name) for one in fields(Tenants) if one.name in options})
+    _run(Action.UP, tenants=tenants if tenants.names or tenants.pattern else None, **options)
 
 
 @migrate.command()

@@ -11,6 +11,7 @@ from typing import TypeVar
 from servicedb.errors import Busy, Retryable
 from servicedb.jobs.migrate.request import Request
 from servicedb.jobs.migrate.result import Done, Result
+from servicedb.plan.migrations.adoption import Foreign
 from servicedb.plan.migrations.down import Revert, plan_down
 from servicedb.plan.migrations.failure import AGAIN, Failure, StatementFailed, failure
 from servicedb.plan.migrations.history import History
@@ -59,6 +60,8 @@ class Engine:
 
     def up(self) -> None:
         """To the target. Raises Problem and Failed."""
+        if (theirs := self._request.adopt) is not None:
+            self._adopt(theirs)
         plan = self._plan_up(first=True)
         migrates = any(isinstance(step, Apply) for step in plan.steps)
         if migrates:
@@ -74,6 +77,12 @@ class Engine:
                 f"the database is ahead of the source, which was set back: it has {', '.join(plan.ahead)} as well; "
                 "nothing is taken back without being asked"
             )
+
+    def _adopt(self, theirs: Foreign) -> None:
+        source = self._source
+        count = self._surely(theirs.table, lambda: self._work.adopt(theirs, source.migrations, source.digest))
+        if count:
+            self._work.tell(f"{theirs.table}: {count} migrations taken over")
 
     def down(self, target: Version) -> None:
         """Back to `target`. Raises Problem and Failed."""

@@ -8,13 +8,16 @@ from typing import Any, TypeVar
 from psycopg import Connection, sql
 
 from servicedb.errors import Problem
+from servicedb.plan.migrations.adoption import Foreign
 from servicedb.plan.migrations.down import Revert
 from servicedb.plan.migrations.failure import StatementFailed
+from servicedb.plan.migrations.formats import Migration
 from servicedb.plan.migrations.history import Applied, Decision, History
 from servicedb.plan.migrations.problems import Place
 from servicedb.plan.migrations.script import Script
 from servicedb.plan.migrations.up import Apply, TakeChecksum
 from servicedb.postgres.migrations import history, transactional
+from servicedb.postgres.migrations.adopt import adopt
 from servicedb.postgres.migrations.blockers import Blocker, Watch
 from servicedb.postgres.migrations.history import Scope, bookkeeping
 from servicedb.postgres.migrations.run import failing_at
@@ -58,7 +61,7 @@ class Work:
             if before is None:
                 prepare(self._connection)
             if self.scope.schema:
-                path = sql.SQL("SET search_path = {}").format(sql.Identifier(self.scope.schema))
+                path = sql.SQL("SET search_path = {}, extensions").format(sql.Identifier(self.scope.schema))
                 self._connection.execute(path)
 
     def close(self) -> None:
@@ -101,6 +104,11 @@ class Work:
         """Carry out a script that no history holds."""
         with self._watched():
             transactional.run_script(self._connection, script)
+
+    def adopt(self, foreign: Foreign, source: Sequence[Migration], source_digest: str | None) -> int:
+        """Take over the history of another tool, where there is none of ours; gives how many. Raises Terminal, too."""
+        with failing_at(None):
+            return adopt(self._connection, self.scope, foreign, source, source_digest)
 
     def take_checksum(self, step: TakeChecksum) -> None:
         key = step.migration.key
