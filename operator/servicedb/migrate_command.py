@@ -34,6 +34,7 @@ def migrate() -> None:
 
 
 @migrate.command()
+@click.option("--environment", help="Run the seeds in seeds/ENVIRONMENT of --dir afterwards.")
 @together(*SOURCE, *TENANTS, *OPTIONS)
 def up(**options: Any) -> None:
     """Apply what is not applied yet."""
@@ -68,6 +69,21 @@ def plan(**options: Any) -> None:
 def verify(**options: Any) -> None:
     """Check that the files are those that were applied, and that the others can be read."""
     _run(Action.VERIFY, **options)
+
+
+@migrate.command()
+@click.option("--environment", required=True, help="Those in seeds/ENVIRONMENT of --dir.")
+@together(*SOURCE, *OPTIONS)
+def seed(**options: Any) -> None:
+    """Run the seeds of an environment that are new or were changed."""
+    _run(Action.SEED, **options)
+
+
+@migrate.command("clear-seeds")
+@together(*OPTIONS)
+def clear_seeds(**options: Any) -> None:
+    """Delete the rows that seeds inserted."""
+    _run(Action.CLEAR_SEEDS, **options)
 
 
 @migrate.command()

@@ -44,7 +44,7 @@ def migrate(request: Request, files: Mapping[str, bytes], connect_to: Connect, t
 
 
 def _source(request: Request, files: Mapping[str, bytes]) -> Source:
-    if request.action is Action.DOWN:
+    if request.action in (Action.DOWN, Action.CLEAR_SEEDS):
         files = {}  # the way back is in the history: a source that can't be read does not stand in it
         return Source((), (), (), {}, "")
     source = read_source(files, format=request.format, before=request.before, after=request.after)

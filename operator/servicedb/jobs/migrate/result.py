@@ -37,6 +37,14 @@ class Row:
     milliseconds: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Seeded:
+    """A file of seeds that this run carried out, and how many rows it inserted."""
+
+    file: str
+    rows: int
+
+
 @dataclass(slots=True)
 class TenantResults:
     """How a run over many schemas went; `failing` are the names of those that failed."""
@@ -64,6 +72,7 @@ class Result:
     failed: Place | None = None
     rows: list[Row] = field(default_factory=list)
     tenants: TenantResults | None = None
+    seeds: list[Seeded] = field(default_factory=list)
 
     @property
     def exit_code(self) -> int:
@@ -92,6 +101,7 @@ class Result:
         listed = _LISTED
         while True:
             whole["pending"] = self.pending[:listed]
+            whole["seeds"] = [asdict(one) for one in self.seeds[:listed]]
             if self.tenants is not None:
                 whole["tenants"]["failing"] = self.tenants.failing[:listed]
             whole["applied"] = [asdict(one) for one in self.applied[-listed:]] if listed else []

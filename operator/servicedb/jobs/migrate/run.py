@@ -50,6 +50,10 @@ def _run(request: Request, source: Source, work: Work, result: Result) -> None:
     try:
         if request.action is Action.UP:
             engine.up()
+        elif request.action is Action.SEED:
+            engine.seed(request.environment or "")
+        elif request.action is Action.CLEAR_SEEDS:
+            engine.clear_seeds()
         elif request.target is None:
             raise Terminal("MissingTarget", "down needs the version to go back to; 0 is before all")
         else:

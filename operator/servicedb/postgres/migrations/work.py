@@ -16,7 +16,7 @@ from servicedb.plan.migrations.history import Applied, Decision, History
 from servicedb.plan.migrations.problems import Place
 from servicedb.plan.migrations.script import Script
 from servicedb.plan.migrations.up import Apply, TakeChecksum
-from servicedb.postgres.migrations import history, transactional
+from servicedb.postgres.migrations import history, seeds, transactional
 from servicedb.postgres.migrations.adopt import adopt
 from servicedb.postgres.migrations.blockers import Blocker, Watch
 from servicedb.postgres.migrations.history import Scope, bookkeeping
@@ -109,6 +109,20 @@ class Work:
         """Take over the history of another tool, where there is none of ours; gives how many. Raises Terminal, too."""
         with failing_at(None):
             return adopt(self._connection, self.scope, foreign, source, source_digest)
+
+    def applied_seeds(self) -> dict[str, str]:
+        """Files and checksums of the seeds that were run."""
+        return seeds.applied_seeds(self._connection, self.scope)
+
+    def seed(self, one: Applied, script: Script) -> int:
+        """Run one file of seeds; gives how many rows it inserted."""
+        with self._watched():
+            return seeds.seed(self._connection, lambda: connect(self.connect_to, self.guards), self.scope, one, script)
+
+    def clear_seeds(self) -> int:
+        """Take back what seeds inserted; gives how many rows that were."""
+        with self._watched():
+            return seeds.clear(self._connection, self.scope)
 
     def take_checksum(self, step: TakeChecksum) -> None:
         key = step.migration.key
