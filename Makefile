@@ -20,7 +20,7 @@ run = @echo "$(1)"; $(1) || { printf '\n%s\n' "$(2)" >&2; exit 1; }
 
 .PHONY: help
 help: ## Show this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
 
 $(VENV)/ready: requirements-dev.lock pyproject.toml .ci/python
 	@.ci/python $(VENV)
@@ -69,6 +69,10 @@ other-tests: $(VENV)/ready
 soak: test-cluster ## Ten minutes of random operations and kills on fifty objects; SERVICEDB_SOAK_SEED repeats one
 	SERVICEDB_SOAK_SECONDS=$${SERVICEDB_SOAK_SECONDS:-600} SERVICEDB_SOAK_OBJECTS=$${SERVICEDB_SOAK_OBJECTS:-50} \
 	    $(BIN)/pytest tests/cluster/test_soak.py -s
+
+.PHONY: soak-faults
+soak-faults: test-cluster ## The soak's checker against operators with a fault, one after the other
+	SERVICEDB_SOAK_FAULTS=all $(BIN)/pytest tests/cluster/test_soak_faults.py
 
 .PHONY: bench
 bench: $(VENV)/ready ## Benchmarks: prints a table, writes build/bench.jsonl

@@ -13,7 +13,7 @@ from kopf._cogs.clients.errors import APINotFoundError
 
 from servicedb.api.common import GROUP, VERSION
 from servicedb.kube.client import KubeClient
-from servicedb.kube.resources import DATABASE_SERVERS, SERVICE_DATABASES, Key
+from servicedb.kube.resources import KINDS, Key
 from servicedb.reconcile.noticed import Watched
 from servicedb.reconcile.run import WatchEnded
 from servicedb.reconcile.stop import Stop
@@ -66,7 +66,7 @@ def _registry(kube: KubeClient, watched: Watched) -> kopf.OperatorRegistry:
     async def login(**_: Any) -> kopf.ConnectionInfo:
         return _connection(kube, await kube.token())
 
-    for plural in (DATABASE_SERVERS, SERVICE_DATABASES):
+    for plural in KINDS:
 
         @kopf.on.event(GROUP, VERSION, plural, registry=registry)
         async def noticed(event: kopf.RawEvent, *, plural: str = plural, **_: Any) -> None:

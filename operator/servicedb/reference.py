@@ -14,7 +14,7 @@ HEADER: Final = (
 
 ANNOTATIONS: Final = {
     RECONCILE_AT: (
-        ("DatabaseServer", "ServiceDatabase"),
+        ("DatabaseServer", "ServiceDatabase", "MigrationRun"),
         "Any new value has the object looked at at once, all of it.",
     ),
     ROTATE_AT: (("ServiceDatabase",), "Any new value has all credentials of the object renewed."),

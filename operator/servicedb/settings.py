@@ -16,12 +16,15 @@ class Settings:
     """Times in seconds. Lists are written with commas between.
 
     namespace: the operator's own. admin_namespaces: where Secrets that a DatabaseServer names may stand (empty: the
-    operator's own). secret_metadata_prefixes: under which spec.credentials may set labels and annotations.
+    operator's own). secret_metadata_prefixes: under which spec.credentials may set labels and annotations. job_image:
+    what Jobs run (empty: what the operator's own pod runs, which `pod` names).
     """
 
     namespace: str = "servicedb-system"
     admin_namespaces: tuple[str, ...] = ()
     secret_metadata_prefixes: tuple[str, ...] = ()
+    job_image: str = ""
+    pod: str = ""
     resync: float = 600.0
     probe: float = 30.0
     workers: int = 24

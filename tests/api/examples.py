@@ -130,6 +130,64 @@ FULL_DATABASE: Final[Manifest] = {
     },
 }
 
+MINIMAL_RUN: Final[Manifest] = {
+    "apiVersion": "servicedb.io/v1alpha1",
+    "kind": "MigrationRun",
+    "metadata": {"name": "onboarding", "namespace": "kyc"},
+    "spec": {
+        "databaseRef": {"name": "onboarding"},
+        "source": {"configMaps": [{"name": "onboarding-migrations"}]},
+    },
+}
+
+FULL_RUN: Final[Manifest] = {
+    "apiVersion": "servicedb.io/v1alpha1",
+    "kind": "MigrationRun",
+    "metadata": {"name": "onboarding", "namespace": "kyc"},
+    "spec": {
+        "databaseRef": {"name": "onboarding"},
+        "set": "default",
+        "source": {"image": {"reference": "ghcr.io/acme/migrations@sha256:" + "0" * 64, "path": "/migrations"}},
+        "format": "Auto",
+        "action": "Up",
+        "target": "7",
+        "adoptHistory": {
+            "format": "Table",
+            "table": "public.versions",
+            "versionColumn": "version",
+            "nameColumn": "name",
+        },
+        "outOfOrder": "Fail",
+        "hooks": {"before": ["before.sql"], "after": ["after.sql"]},
+        "seeds": {"environment": "dev"},
+        "tenants": {
+            "pattern": "tenant_%",
+            "create": True,
+            "parallel": 4,
+            "canary": 1,
+            "maxFailures": 0,
+        },
+        "requireBackup": {"scheduleRef": {"name": "nightly"}, "maxAge": "1h"},
+        "lockTimeout": "3s",
+        "statementTimeout": "0s",
+        "retries": 5,
+        "decisions": [{"version": "7", "digest": "sha256:" + "0" * 64, "choice": "Retry"}],
+        "failureDetail": "Code",
+        "job": {
+            "resources": {
+                "requests": {"cpu": "100m", "memory": "128Mi"},
+                "limits": {"cpu": "1", "memory": "1Gi"},
+            },
+            "nodeSelector": {"example.org/pool": "jobs"},
+            "tolerations": [{"key": "example.org/pool", "operator": "Equal", "value": "jobs", "effect": "NoSchedule"}],
+            "imagePullSecrets": [{"name": "registry"}],
+            "serviceAccountName": "migrations",
+            "ttl": "1h",
+            "deadline": "1h",
+        },
+    },
+}
+
 
 def changed(manifest: Manifest, changes: dict[str, Any]) -> Manifest:
     """A copy of `manifest` with other fields, each by its dotted path, such as spec.tls.mode; GONE removes one.

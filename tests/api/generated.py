@@ -25,6 +25,7 @@ _KEYS = {
     "secretLabels": _LABELS,
     "secretAnnotations": _LABELS,
     "matchLabels": _LABELS,
+    "nodeSelector": _LABELS,
 }
 
 
@@ -41,6 +42,14 @@ def database_manifests() -> SearchStrategy[Manifest]:
         _values(_SPECS["ServiceDatabase"], "spec")
         .map(_consistent_database)
         .map(lambda spec: _manifest("ServiceDatabase", {"name": "generated", "namespace": "default"}, spec))
+    )
+
+
+def run_manifests() -> SearchStrategy[Manifest]:
+    return (
+        _values(_SPECS["MigrationRun"], "spec")
+        .map(_consistent_run)
+        .map(lambda spec: _manifest("MigrationRun", {"name": "generated", "namespace": "default"}, spec))
     )
 
 
@@ -130,3 +139,27 @@ def _consistent_database(spec: dict[str, Any]) -> dict[str, Any]:
         if overlap >= Duration(credentials["rotateEvery"]).timedelta:
             credentials |= {"rotateEvery": "2d", "overlap": "1d"}
     return spec
+
+
+def _consistent_run(spec: dict[str, Any]) -> dict[str, Any]:
+    _keep_one(spec["source"], ("configMaps", "image", "inline"), [{"name": "migrations"}])
+    if tenants := spec.get("tenants"):
+        _keep_one(tenants, ("pattern", "list", "query"), "tenant_%")
+    elif "tenants" in spec:
+        del spec["tenants"]
+    if spec.get("action") == "Down" and spec.get("target", "Latest") == "Latest":
+        spec["target"] = "0"
+    if spec.get("action") in {"Seed", "ClearSeeds"}:
+        spec.setdefault("seeds", {"environment": "dev"})
+    if (adopted := spec.get("adoptHistory", {})).get("format") == "Table":
+        adopted |= {"table": "versions", "versionColumn": "version"}
+    return spec
+
+
+def _keep_one(part: dict[str, Any], choices: tuple[str, ...], otherwise: Any) -> None:
+    """Of `choices` leave the first that `part` has; where it has none, the first is `otherwise`."""
+    there = [choice for choice in choices if choice in part]
+    for choice in there[1:]:
+        del part[choice]
+    if not there:
+        part[choices[0]] = otherwise

@@ -15,6 +15,7 @@ from tests.cluster.api_server import CRDS, ApiServer
 from tests.cluster.harness.cluster import Cluster, ensure
 from tests.cluster.objects import Objects
 from tests.cluster.operator_process import OperatorProcess
+from tests.cluster.tenant import Tenant
 from tests.postgres.server import Server, session_directory
 
 
@@ -71,3 +72,17 @@ def operator(cluster: Cluster, objects: Objects, tmp_path_factory: pytest.TempPa
     """An operator for the tests of one file; afterwards its log may hold no fault."""
     with OperatorProcess.running(cluster.kubeconfig, tmp_path_factory.mktemp("operator")) as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def server(postgres: Callable[[int], Server]) -> Server:
+    """The server of the file's tenant; a file that needs another version has a fixture of this name."""
+    return postgres(18)
+
+
+@pytest.fixture(scope="module")
+def tenant(objects: Objects, server: Server, operator: OperatorProcess) -> Iterator[Tenant]:
+    """A namespace and a DatabaseServer for the tests of one file, with an operator at work."""
+    with Tenant.on(objects, server) as tenant:
+        tenant.wait_server_ready()
+        yield tenant

@@ -1,6 +1,6 @@
 """Specs that the API server takes, and ones that it refuses with what it says: (name, base, changes[, told])."""
 
-from tests.api.examples import FULL_DATABASE, FULL_SERVER, GONE, MINIMAL_DATABASE, MINIMAL_SERVER
+from tests.api.examples import FULL_DATABASE, FULL_RUN, FULL_SERVER, GONE, MINIMAL_DATABASE, MINIMAL_RUN, MINIMAL_SERVER
 
 SEVENTEEN_ROLES = [{"name": f"role{n}", "access": "ReadOnly", "secretName": f"secret-{n}"} for n in range(17)]
 
@@ -70,6 +70,11 @@ GOOD = [
     ("a name of 63 letters", MINIMAL_SERVER, {"spec.adminDatabase": "x" * 63}),
     ("500 namespaces with login names", MINIMAL_SERVER,
      {"spec.loginNames": [{"namespace": f"team-{n}", "names": [f"user_{n}"]} for n in range(500)]}),
+    ("the least of a run", MINIMAL_RUN, {}),
+    ("all of a run", FULL_RUN, {}),
+    ("files in a run itself", MINIMAL_RUN,
+     {"spec.source": {"inline": [{"name": "seeds/dev/V1__x.sql", "content": "SELECT 1;\n"}]}}),
+    ("all the way back", MINIMAL_RUN, {"spec.action": "Down", "spec.target": "0"}),
     ("the least of a database", MINIMAL_DATABASE, {}),
     ("all of a database", FULL_DATABASE, {}),
     ("a database that was made by others", MINIMAL_DATABASE, {"spec.databaseName": 'Old "Orders" (2019)'}),
@@ -119,6 +124,8 @@ SECRET_KEY = "a key of spec.credentials.secretTemplate is not what a Secret take
 TAKEN_KEY = "a key of spec.credentials.secretTemplate is one that servicedb writes itself: choose another than type"
 TAKEN_ROLE = "are taken: choose another name for the extra role"
 LOCALE = "spec.localeProvider ICU or Builtin needs spec.locale: add it, such as en-US or C.UTF-8"
+ONE_SOURCE = "spec.source takes exactly one of configMaps, image and inline: leave the others out"
+NEEDS_TARGET = "spec.action Down needs a version as spec.target: name the one to go back to, or 0 for none"
 
 BROKEN_RULES = [
     ("VerifyCA without a CA", MINIMAL_SERVER, {"spec.tls": {"mode": "VerifyCA"}},
@@ -188,6 +195,16 @@ BROKEN_RULES = [
         (f"the login of app and {role}", FULL_DATABASE, {f"spec.roles.{role}.loginName": "onboarding_user"}, SAME_LOGIN)
         for role in ("migrator", "readOnly", "extra.0")
     ),
+    ("two sources", MINIMAL_RUN, {"spec.source.image": {"reference": "x"}}, ONE_SOURCE),
+    ("no source", MINIMAL_RUN, {"spec.source": {}}, ONE_SOURCE),
+    ("two ways to name tenants", FULL_RUN, {"spec.tenants.list": ["a"]},
+     "spec.tenants takes exactly one of pattern, list and query: leave the others out"),
+    ("back to nowhere", MINIMAL_RUN, {"spec.action": "Down"}, NEEDS_TARGET),
+    ("back to the latest", MINIMAL_RUN, {"spec.action": "Down", "spec.target": "Latest"}, NEEDS_TARGET),
+    ("seeds of no environment", MINIMAL_RUN, {"spec.action": "ClearSeeds"},
+     "spec.action Seed and ClearSeeds need spec.seeds: name the environment"),
+    ("a history in no table", FULL_RUN, {"spec.adoptHistory.table": GONE},
+     "spec.adoptHistory.format Table needs table and versionColumn: say where the versions stand"),
     ("the Secret of two extra roles", FULL_DATABASE,
      {"spec.roles.extra": [SEVENTEEN_ROLES[0], SEVENTEEN_ROLES[1] | {"secretName": "secret-0"}]}, SAME_SECRET),
     ("the Secret of migrator and readOnly", MINIMAL_DATABASE,
@@ -240,6 +257,17 @@ BAD_VALUES = [
     ("a parameter's value of two lines", MINIMAL_DATABASE, {"spec.parameters": {"a": "1\n2"}}, "spec.parameters.a"),
     ("seventeen extra roles", MINIMAL_DATABASE, {"spec.roles.extra": SEVENTEEN_ROLES}, "spec.roles.extra"),
     ("no roles", MINIMAL_DATABASE, {"spec.roles": GONE}, "spec.roles"),
+    *(
+        (f"target {target!r}", MINIMAL_RUN, {"spec.target": target}, "spec.target")
+        for target in ("latest", "v1", "1.", "../1", "")
+    ),
+    *(
+        (f"inline file {name!r}", MINIMAL_RUN,
+         {"spec.source": {"inline": [{"name": name, "content": ""}]}}, "spec.source.inline[0].name")
+        for name in ("/etc/x.sql", "a//b.sql", "a b.sql", "")
+    ),
+    ("an image with a space", FULL_RUN, {"spec.source.image.reference": "a b"}, "spec.source.image.reference"),
+    ("a decision without a digest", FULL_RUN, {"spec.decisions.0.digest": "sha256:1"}, "spec.decisions[0].digest"),
     ("no app", MINIMAL_DATABASE, {"spec.roles": {"migrator": {"secretName": "x"}}}, "spec.roles.app"),
     ("no server", MINIMAL_DATABASE, {"spec.serverRef": GONE}, "spec.serverRef"),
     ("a server in a namespace", MINIMAL_DATABASE, {"spec.serverRef.namespace": "x"}, "spec.serverRef.namespace"),

@@ -47,8 +47,8 @@ def bring_up(cluster: Cluster) -> Cluster:
 def show(cluster: Cluster) -> None:
     """Real output, and what to try next."""
     kubectl = f"{_program()} --kubeconfig {_short(cluster.kubeconfig)}"
-    print(f"\n$ {kubectl} get dbserver,sdb -A")
-    print(cluster.kubectl("get", "dbserver,sdb", "-A"))
+    print(f"\n$ {kubectl} get dbserver,sdb,mrun -A")
+    print(cluster.kubectl("get", "dbserver,sdb,mrun", "-A"))
     print("A login from a pod, with the Secret's own uri:")
     print('$ psql "$(cat /secrets/onboarding-app/uri)"')
     asked = "SELECT session_user, current_user, version()"

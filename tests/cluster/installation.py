@@ -18,9 +18,13 @@ SYSTEM, TENANT = "servicedb-system", "kyc-onboarding"
 CLIENT = "psql"
 # The root is read-only: there is no place for a history.
 CLIENT_ENVIRONMENT = {"PGCONNECT_TIMEOUT": "10", "HOME": "/tmp", "PSQL_HISTORY": "/dev/null"}
-KINDS = "databaseservers,servicedatabases"
+KINDS = "databaseservers,servicedatabases,migrationruns"
 SETTLES_WITHIN = timedelta(minutes=3)
-CRDS = ("crd/databaseservers.servicedb.io", "crd/servicedatabases.servicedb.io")
+CRDS = (
+    "crd/databaseservers.servicedb.io",
+    "crd/servicedatabases.servicedb.io",
+    "crd/migrationruns.servicedb.io",
+)
 
 
 def install(cluster: Cluster, database: Postgres) -> None:
@@ -61,7 +65,7 @@ def apply_example(cluster: Cluster) -> None:
     cluster.kubectl("apply", "-k", str(EXAMPLE))
     wait_until(lambda: _settled(cluster), SETTLES_WITHIN)
     try:
-        for what in (["databaseserver/main"], ["servicedatabases", "--all", "--namespace", TENANT]):
+        for what in (["databaseserver/main"], ["servicedatabases,migrationruns", "--all", "--namespace", TENANT]):
             cluster.kubectl("wait", "--for=condition=Ready", "--timeout=1s", *what)
     except HarnessError:
         ready = '.status.conditions[?(@.type=="Ready")]'

@@ -1,7 +1,8 @@
 """The operator's own command, with points at which it kills or stops itself: `python -m ... run --kubeconfig ...`.
 
 The points stand in the file that SERVICEDB_TEST_POINTS names (see operator_process.Point). A point is good once: what
-it did is noted beside that file, so that an operator that is started again goes past it.
+it did is noted beside that file, so that an operator that is started again goes past it. SERVICEDB_TEST_FAULT names a
+fault that is put into it (soak/faults.py).
 """
 
 import functools
@@ -24,6 +25,8 @@ from servicedb.reconcile import standing
 from servicedb.reconcile.report import Resource, report
 from servicedb.reconcile.run import run
 from servicedb.reconcile.world import World
+
+from tests.cluster.soak.faults import FAULTS
 
 REPORT = "Report"
 """The point just before a ServiceDatabase is said to be Ready: no step, but the last thing of a round."""
@@ -71,6 +74,8 @@ def main() -> None:
     points = Points(Path(os.environ["SERVICEDB_TEST_POINTS"]))
     cli.run_operator = functools.partial(run, on_step=points.pass_step)  # type: ignore[attr-defined]
     standing.report = points.reporting  # type: ignore[attr-defined]
+    if fault := os.environ.get("SERVICEDB_TEST_FAULT"):
+        FAULTS[fault].put_in()
     if uid := os.environ.get("SERVICEDB_TEST_CLUSTER_UID"):
         operator_run.cluster_uid = functools.partial(_uid, uid)  # type: ignore[attr-defined]
     cli.main()

@@ -185,6 +185,12 @@ class OperatorProcess:
         except OSError:
             return 0, ""
 
+    def scans(self) -> float:
+        """How many rounds of work on the DatabaseServers it has finished."""
+        line = 'servicedb_reconcile_total{kind="DatabaseServer"'
+        page = self.answer("/metrics")[1]
+        return sum(float(each.rpartition(" ")[2]) for each in page.splitlines() if each.startswith(line))
+
     def log(self) -> str:
         return self.log_path.read_text(errors="replace")
 

@@ -1,6 +1,6 @@
 """Bad input: each row ends in a sentence that says what is wrong and what to do, and makes nothing."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -127,13 +127,12 @@ def server(postgres: Callable[[int], Server]) -> Server:
 
 
 @pytest.fixture(scope="module")
-def tenant(objects: Objects, server: Server, operator: OperatorProcess) -> Iterator[Tenant]:
+def tenant(tenant: Tenant) -> Tenant:
     """On PostgreSQL 15, with the login names intern2 and shared allowed."""
-    with Tenant.on(objects, server) as tenant:
-        names = [{"namespace": tenant.name, "names": ["intern2", "shared"]}]
-        tenant.change_server({"spec": {"loginNames": names}})
-        tenant.wait_server_ready()
-        yield tenant
+    names = [{"namespace": tenant.name, "names": ["intern2", "shared"]}]
+    tenant.change_server({"spec": {"loginNames": names}})
+    tenant.wait_server_ready()
+    return tenant
 
 
 def database_of(row: Row) -> str:

@@ -9,8 +9,17 @@ from servicedb.api.common import Object
 from servicedb.api.crd import KINDS, crds
 from servicedb.api.strings import Duration
 
-from tests.api.examples import FULL_DATABASE, FULL_SERVER, MINIMAL_DATABASE, MINIMAL_SERVER, Manifest, changed
-from tests.api.generated import database_manifests, server_manifests
+from tests.api.examples import (
+    FULL_DATABASE,
+    FULL_RUN,
+    FULL_SERVER,
+    MINIMAL_DATABASE,
+    MINIMAL_RUN,
+    MINIMAL_SERVER,
+    Manifest,
+    changed,
+)
+from tests.api.generated import database_manifests, run_manifests, server_manifests
 from tests.api.violations import Violation, violations
 from tests.cluster.api_server import ApiServer, placed
 from tests.cluster.crd_cases import BAD_VALUES, BROKEN_RULES, GOOD
@@ -46,7 +55,7 @@ def test_a_bad_value_is_refused_by_name(
     "violation",
     [
         violation
-        for example in (FULL_SERVER, FULL_DATABASE)
+        for example in (FULL_SERVER, FULL_DATABASE, FULL_RUN)
         for violation in violations(example, SCHEMAS[example["kind"]])
     ],
     ids=str,
@@ -77,6 +86,12 @@ def test_the_api_server_takes_what_is_generated_for_databases(
     assert api.verdict(placed(manifest, namespace)) == ""
 
 
+@given(manifest=run_manifests())
+@AGAINST_A_SERVER
+def test_the_api_server_takes_what_is_generated_for_runs(manifest: Manifest, api: ApiServer, namespace: str) -> None:
+    assert api.verdict(placed(manifest, namespace)) == ""
+
+
 DURATIONS = st.from_regex(r"(0|[1-9][0-9]{0,5})(ms|s|m|h|d)", fullmatch=True)
 
 
@@ -90,7 +105,7 @@ def test_the_rule_in_cel_and_the_models_compare_durations_alike(
     assert (api.verdict(placed(changed(MINIMAL_DATABASE, changes), namespace)) == "") == shorter
 
 
-@pytest.mark.parametrize("base", [MINIMAL_SERVER, MINIMAL_DATABASE], ids=lambda manifest: manifest["kind"])
+@pytest.mark.parametrize("base", [MINIMAL_SERVER, MINIMAL_DATABASE, MINIMAL_RUN], ids=lambda manifest: manifest["kind"])
 def test_the_api_server_and_the_models_fill_in_the_same(base: Manifest, api: ApiServer, namespace: str) -> None:
     stored = api.create(placed(base, namespace), dry_run=True)
     model = MODELS[base["kind"]]

@@ -9,7 +9,16 @@ import pytest
 from servicedb.api.crd import definition
 from servicedb.api.database_server import RESOURCE, DatabaseServer
 
-from tests.api.examples import FULL_DATABASE, FULL_SERVER, GONE, MINIMAL_DATABASE, MINIMAL_SERVER, Manifest, changed
+from tests.api.examples import (
+    FULL_DATABASE,
+    FULL_SERVER,
+    GONE,
+    MINIMAL_DATABASE,
+    MINIMAL_RUN,
+    MINIMAL_SERVER,
+    Manifest,
+    changed,
+)
 from tests.cluster.api_server import ApiServer, Refused, placed
 from tests.cluster.harness.cluster import Cluster
 
@@ -54,6 +63,20 @@ class Change(NamedTuple):
 
 
 IMMUTABLE: list[tuple[str, Manifest, dict[str, Any], dict[str, Any], str]] = [
+    (
+        "another database of a run",
+        MINIMAL_RUN,
+        {},
+        {"spec.databaseRef.name": "other"},
+        "spec.databaseRef cannot be changed: make another MigrationRun for that database",
+    ),
+    (
+        "another set",
+        MINIMAL_RUN,
+        {},
+        {"spec.set": "reports"},
+        "spec.set cannot be changed, it names the history: make another MigrationRun for that set",
+    ),
     ("another server", MINIMAL_DATABASE, {}, {"spec.serverRef.name": "other"}, SERVER_REF),
     ("another encoding", MINIMAL_DATABASE, {"spec.encoding": "LATIN1"}, {"spec.encoding": "UTF8"}, ENCODING),
     ("the default encoding to another", MINIMAL_DATABASE, {}, {"spec.encoding": "LATIN1"}, ENCODING),

@@ -1,9 +1,5 @@
 """Deleting: what counts as gone, what is let go, and that nothing is ever lost or handed to somebody else."""
 
-from collections.abc import Callable, Iterator
-
-import pytest
-
 from tests.cluster.api_server import CRDS
 from tests.cluster.harness.cluster import Cluster
 from tests.cluster.objects import Objects, condition, wait_for
@@ -13,18 +9,6 @@ from tests.postgres.fixtures import StartServer
 from tests.postgres.server import Server
 
 KIND = "customresourcedefinition/servicedatabases.servicedb.io"
-
-
-@pytest.fixture(scope="module")
-def server(postgres: Callable[[int], Server]) -> Server:
-    return postgres(18)
-
-
-@pytest.fixture(scope="module")
-def tenant(objects: Objects, server: Server, operator: OperatorProcess) -> Iterator[Tenant]:
-    with Tenant.on(objects, server) as tenant:
-        tenant.wait_server_ready()
-        yield tenant
 
 
 def released(server: Server, database: str) -> bool:

@@ -1,9 +1,5 @@
 """Deleting with policy Delete: sessions end, a grace in which it can be undone, and then nothing is left."""
 
-from collections.abc import Callable, Iterator
-
-import pytest
-
 from tests.cluster.deletable import (
     SOON,
     WEEK,
@@ -24,18 +20,6 @@ from tests.cluster.operator_process import OperatorProcess
 from tests.cluster.tenant import Tenant, everything_about_roles, logins_of, marker_of
 from tests.postgres.fixtures import StartServer
 from tests.postgres.server import Server
-
-
-@pytest.fixture(scope="module")
-def server(postgres: Callable[[int], Server]) -> Server:
-    return postgres(18)
-
-
-@pytest.fixture(scope="module")
-def tenant(objects: Objects, server: Server, operator: OperatorProcess) -> Iterator[Tenant]:
-    with Tenant.on(objects, server) as tenant:
-        tenant.wait_server_ready()
-        yield tenant
 
 
 def test_a_deleted_object_ends_its_sessions_and_made_again_in_time_gets_its_data_back(

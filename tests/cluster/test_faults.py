@@ -13,7 +13,9 @@ import pytest
 import yaml
 from servicedb.api.common import GROUP
 from servicedb.api.crd import KINDS
+from servicedb.kube.resources import MIGRATION_RUNS
 
+from tests.api.examples import FULL_RUN, changed
 from tests.cluster.api_server import CRDS
 from tests.cluster.continuous_logins import logging_in
 from tests.cluster.harness.cluster import Cluster, of
@@ -86,17 +88,8 @@ def uri(tenant: Tenant, secret: str) -> str:
 
 def wait_scans(operator: OperatorProcess, *, count: int) -> None:
     """Wait until the operator has finished `count` more rounds of work on the DatabaseServer."""
-    line = 'servicedb_reconcile_total{kind="DatabaseServer"'
-
-    def rounds() -> float:
-        return sum(
-            float(each.rpartition(" ")[2])
-            for each in operator.answer("/metrics")[1].splitlines()
-            if each.startswith(line)
-        )
-
-    before = rounds()
-    wait_for(f"{count} scans", lambda: rounds() >= before + count, told=operator.last_lines)
+    before = operator.scans()
+    wait_for(f"{count} scans", lambda: operator.scans() >= before + count, told=operator.last_lines)
 
 
 def wait_released(tenant: Tenant, database: str) -> None:
@@ -240,6 +233,29 @@ def test_an_operator_that_comes_before_the_crds_waits_for_them(
     with Tenant.on(objects, private_server()) as tenant:
         tenant.create("orders")
         tenant.wait_ready("orders")
+
+
+def test_crds_of_a_release_without_migration_runs_hold_nothing_up(
+    cluster: Cluster,
+    crds: Callable[[], None],
+    objects: Objects,
+    start_operator: StartOperator,
+    private_server: StartServer,
+) -> None:
+    cluster.kubectl("delete", "crd", f"{MIGRATION_RUNS}.{GROUP}")
+    operator = start_operator(resync=3600)
+    with Tenant.on(objects, private_server()) as tenant:
+        tenant.create("orders")
+        tenant.wait_ready("orders")
+        assert operator.said(f"the CRD {MIGRATION_RUNS}.{GROUP} is not installed")
+        crds()
+        run = changed(FULL_RUN, {"metadata": {"name": "orders", "namespace": tenant.name}})
+        objects.create(run)
+
+        def looked_at() -> bool:
+            return (condition(objects.get("MigrationRun", "orders", tenant.name)) or {}).get("reason") == "NotSupported"
+
+        wait_for("a look at the MigrationRun", looked_at, told=operator.last_lines)
 
 
 # Several operators

@@ -36,12 +36,16 @@ def running(operator: OperatorProcess) -> OperatorProcess:
 
 
 @pytest.fixture(scope="module")
-def tenant(objects: Objects, postgres: Callable[[int], Server], running: OperatorProcess) -> Iterator[Tenant]:
-    """A tenant for all tests that change nothing about the server: each uses names of its own."""
-    changes = {"spec.extensions": {"allowed": ["file_fdw"]}}
-    with Tenant.on(objects, postgres(15), changes) as made:
-        made.wait_server_ready()
-        yield made
+def server(postgres: Callable[[int], Server]) -> Server:
+    return postgres(15)
+
+
+@pytest.fixture(scope="module")
+def tenant(tenant: Tenant) -> Tenant:
+    """For all tests that change nothing about the server, which allows file_fdw: each uses names of its own."""
+    tenant.change_server({"spec": {"extensions": {"allowed": ["file_fdw"]}}})
+    tenant.wait_server_ready()
+    return tenant
 
 
 @pytest.fixture

@@ -111,6 +111,11 @@ def test_eight_databases_are_ready(kyc: Kyc) -> None:
     assert logins == set(LOGINS.values())
 
 
+def test_the_server_counts_them_in_long_before_it_is_looked_at_again(kyc: Kyc) -> None:
+    said = "jsonpath={.status.databases}=" + str(len(LOGINS))
+    kyc.cluster.kubectl("wait", f"--for={said}", "databaseserver/main", "--timeout=60s")
+
+
 def test_each_login_reaches_its_own_database_and_no_other(kyc: Kyc) -> None:
     said = attempts(kyc.cluster)
     own = {(database, database): login for database, login in LOGINS.items()}
@@ -140,6 +145,28 @@ def attempts(cluster: Cluster) -> dict[tuple[str, str], str]:
 def test_plaintext_is_refused(kyc: Kyc, database: str) -> None:
     said = refusal(kyc.cluster, secret_of(database), "SELECT 1", replace=("sslmode=verify-full", "sslmode=disable"))
     assert "no encryption" in said
+
+
+# What its migrations made
+
+
+def test_the_migrations_are_applied_and_the_application_uses_what_they_made(kyc: Kyc) -> None:
+    (run,) = items(kyc.cluster, "migrationruns", f"--namespace={TENANT}")
+    assert (run["status"]["version"], run["status"]["pending"]) == ("2", 0)
+    assert run["spec"]["source"]["configMaps"][0]["name"].startswith("onboarding-migrations-")
+    written = psql(
+        kyc.cluster, secret_of("onboarding"), "INSERT INTO applications (customer) VALUES ('pen') RETURNING state"
+    )
+    assert written == "received"
+
+
+def test_the_pod_of_a_migration_holds_no_token_and_runs_what_the_operator_runs(kyc: Kyc) -> None:
+    (job,) = items(kyc.cluster, "jobs", f"--namespace={TENANT}")
+    pod = job["spec"]["template"]["spec"]
+    assert pod["automountServiceAccountToken"] is False
+    (operator,) = items(kyc.cluster, "deployments", f"--namespace={SYSTEM}")
+    images = [each["spec"]["containers"][0]["image"] for each in (operator["spec"]["template"], {"spec": pod})]
+    assert images[0] == images[1]
 
 
 # What each login may do

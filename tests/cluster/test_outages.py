@@ -1,7 +1,7 @@
 """The world outside fails: PostgreSQL, the API server, the watch, a second operator. All ends well by itself."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -26,18 +26,6 @@ from tests.postgres.server import Server
 OUTAGE_SECONDS = 30.0
 ROLES = ("app", "migrator", "readonly")
 LOGINS = {"spec.roles.migrator": {"secretName": "{}-m"}, "spec.roles.readOnly": {"secretName": "{}-r"}}
-
-
-@pytest.fixture(scope="module")
-def server(postgres: Callable[[int], Server]) -> Server:
-    return postgres(18)
-
-
-@pytest.fixture(scope="module")
-def tenant(objects: Objects, server: Server, operator: OperatorProcess) -> Iterator[Tenant]:
-    with Tenant.on(objects, server) as tenant:
-        tenant.wait_server_ready()
-        yield tenant
 
 
 @contextmanager

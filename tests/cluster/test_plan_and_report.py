@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +13,9 @@ import pytest
 import yaml
 
 from tests.cluster.harness.cluster import Cluster
-from tests.cluster.objects import Objects, condition, wait_for
-from tests.cluster.operator_process import ROOT, OperatorProcess
+from tests.cluster.objects import condition, wait_for
+from tests.cluster.operator_process import ROOT
 from tests.cluster.tenant import Tenant, everything_about_roles, roles_of, shown
-from tests.postgres.server import Server
-
-
-@pytest.fixture(scope="module")
-def tenant(objects: Objects, postgres: Callable[[int], Server], operator: OperatorProcess) -> Iterator[Tenant]:
-    with Tenant.on(objects, postgres(18)) as made:
-        made.wait_server_ready()
-        yield made
 
 
 def status(tenant: Tenant, name: str) -> dict[str, Any]:

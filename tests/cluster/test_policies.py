@@ -14,7 +14,7 @@ from servicedb.api.common import CONFIRM_DELETE
 from servicedb.kube.secrets import MANAGED_BY
 from servicedb.plan.secret import SECRET_TYPE
 
-from tests.api.examples import MINIMAL_DATABASE, MINIMAL_SERVER, Manifest
+from tests.api.examples import MINIMAL_DATABASE, MINIMAL_RUN, MINIMAL_SERVER, Manifest
 from tests.cluster.api_server import ApiServer, placed
 from tests.cluster.harness import Cluster, HarnessError
 from tests.cluster.installation import MANIFESTS, ROOT
@@ -46,6 +46,29 @@ def switched_on(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file.parent
 
 
+@pytest.mark.parametrize("where", ["manifests", "manifests/operator", "overlay"])
+def test_in_another_namespace_the_policies_name_the_operator_there(
+    cluster: Cluster, tmp_path: Path, where: str
+) -> None:
+    """After `kustomize edit set namespace` in what is shipped, or in an overlay with the transformer."""
+    for name in ("manifests", "crds"):
+        shutil.copytree(ROOT / name, tmp_path / name)
+    file = tmp_path / where / "kustomization.yaml"
+    if where == "overlay":
+        file.parent.mkdir()
+        file.write_text(
+            "resources: [../manifests]\ntransformers: [../manifests/transformers/policy-namespace]\n",
+        )
+    file.write_text(file.read_text() + "namespace: databases\n")
+    rendered = cluster.kubectl("kustomize", str(file.parent))
+    assert "servicedb-system" not in rendered
+    account = 'request.userInfo.username == "system:serviceaccount:databases:servicedb"'
+    moved = policies(cluster, file.parent)
+    conditions = [each["spec"]["matchConditions"] for each in moved if "matchConditions" in each["spec"]]
+    assert conditions == [[{"name": "by-the-operator", "expression": account}]] * 2
+    cluster.kubectl("apply", "--dry-run=server", "--filename=-", text=yaml.safe_dump_all(moved))
+
+
 @dataclass(frozen=True, slots=True)
 class AsOperator:
     """kubectl as the operator's ServiceAccount, which has every right to our kinds here: only a policy can refuse."""
@@ -72,7 +95,9 @@ def said(cluster: Cluster, *words: str, text: str | None = None) -> str:
     return ""
 
 
-@pytest.fixture(scope="module", params=[MINIMAL_SERVER, MINIMAL_DATABASE], ids=lambda manifest: manifest["kind"])
+@pytest.fixture(
+    scope="module", params=[MINIMAL_SERVER, MINIMAL_DATABASE, MINIMAL_RUN], ids=lambda manifest: manifest["kind"]
+)
 def there(request: pytest.FixtureRequest, api: ApiServer, namespace: str) -> Iterator[Manifest]:
     """An object of each kind, with something in each field that the operator leaves alone."""
     manifest = placed(request.param, namespace)
@@ -87,7 +112,8 @@ def operator_account(cluster: Cluster, api: ApiServer, namespace: str) -> Iterat
     """The operator with rights that manifests/ never gives it, once the policy is in force."""
     rights = ["clusterrole", RIGHTS, "--verb=get,update,patch", "--resource=servicedatabases.servicedb.io",
               "--resource=databaseservers.servicedb.io", "--resource=servicedatabases.servicedb.io/status",
-              "--resource=databaseservers.servicedb.io/status"]  # fmt: skip
+              "--resource=databaseservers.servicedb.io/status", "--resource=migrationruns.servicedb.io",
+              "--resource=migrationruns.servicedb.io/status"]  # fmt: skip
     applied = yaml.safe_dump_all(policies(cluster, MANIFESTS))
     probe = {**MINIMAL_DATABASE, "metadata": {"name": "probe-of-the-operator", "namespace": namespace}}
     api.create(probe)
@@ -111,8 +137,12 @@ def operator_account(cluster: Cluster, api: ApiServer, namespace: str) -> Iterat
 
 
 def test_the_operators_account_writes_no_spec(operator_account: AsOperator, there: Manifest) -> None:
-    change = {"limits": {"maxDatabases": 7}} if there["kind"] == "DatabaseServer" else {"suspend": True}
-    assert "the operator never writes a spec" in operator_account.patch(there, {"spec": change})
+    change: dict[str, dict[str, Any]] = {
+        "DatabaseServer": {"limits": {"maxDatabases": 7}},
+        "ServiceDatabase": {"suspend": True},
+        "MigrationRun": {"retries": 7},
+    }
+    assert "the operator never writes a spec" in operator_account.patch(there, {"spec": change[there["kind"]]})
 
 
 @pytest.mark.parametrize(

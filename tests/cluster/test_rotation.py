@@ -138,6 +138,8 @@ def test_killed_anywhere_when_a_role_leaves_it_is_gone_in_the_end(place: Place, 
     name = f"left{step.lower()}"
     operator, tenant = place.running(), place.tenant
     place.provision(name, **{"spec.roles.migrator": {"secretName": f"{name}-migrator"}})
+    with tenant.log_in(f"{name}-migrator") as migrator:
+        migrator.execute(f"CREATE TABLE goods (); GRANT SELECT ON goods TO {name}__migrator_a".encode())
     with reading(tenant, f"{name}-app", overlap=OVERLAP):
         point = operator.arm(Point(f"servicedatabases/{tenant.name}/{name}", step, occurrence))
         tenant.change(name, {"spec": {"roles": {"migrator": None}}})

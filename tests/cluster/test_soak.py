@@ -50,7 +50,7 @@ def test_nothing_is_lost_leaked_or_left_while_everything_is_killed_at_random(
         left = soak.come_to_rest()
     finally:
         operator.end()
-    print(f"{soak.done}, {soak.logins.worked} logins worked")
+    print("\n".join(soak.told), f"{soak.logins.worked} logins worked", sep="\n")
     assert list(soak.violations) == []
     assert soak.logins.refused == []
     assert left == []

@@ -248,6 +248,28 @@ async def test_a_copy_that_somebody_keeps_stops_it_before_anything_is_dropped(
     assert there(site, database) == NOTHING
 
 
+@on_versions(16)
+@as_admin("createrole")
+async def test_a_drop_that_is_held_up_is_told_while_releases_are_held_too(site: Site, database: str) -> None:
+    others = [unused_name("held") for _ in range(4)]
+    site.provision(database, deletable(database))
+    try:
+        with site.as_superuser(database):
+            delete(site, database)
+            assert (await look(site)).reason == "DropBlocked"
+            for name in others:
+                site.provision(name)
+            for name in others:
+                delete(site, name)
+            ready = await look(site)
+            assert (ready.status, ready.reason) == ("True", "ReleasesHeld")
+            assert "4 ServiceDatabases are gone at once" in ready.message
+            assert f'database "{database}" can\'t be dropped yet' in ready.message
+    finally:
+        for name in others:
+            site.drop(name)
+
+
 async def test_a_session_that_the_admin_may_not_end_holds_the_drop_up(site: Site, database: str) -> None:
     site.provision(database, deletable(database))
     delete(site, database)

@@ -102,6 +102,27 @@ def test_killed_anywhere_nothing_leaks_and_the_next_run_completes(
         site.drop(name)
 
 
+async def test_what_a_superuser_did_to_roles_before_the_database_was_open_keeps_nobody_waiting(
+    site: Site, database: str
+) -> None:
+    site.want(database)
+    assert killed_at(site.objects.file, database, CreateDatabase, Moment.AFTER).exitcode == -signal.SIGKILL
+    reader, writer = sql.Identifier(f"{database}__ro"), sql.Identifier(f"{database}__rw")
+    with site.as_superuser() as connection:
+        connection.execute(sql.SQL("GRANT {} TO {}").format(writer, reader))
+        connection.execute(sql.SQL("ALTER ROLE {} CONNECTION LIMIT 3").format(writer))
+    async with Operator(site.objects) as operator:
+        opened = await operator.bring(database)
+        assert opened.ready.reason == "Ready", opened.message
+        if site.server.version >= 16 and site.admin != site.server.superuser:  # before, any CREATEROLE could revoke it
+            assert [line for line in opened.drift if f"{database}__ro" in line], opened.drift
+            assert not opened.in_sync
+        else:
+            assert opened.drift == []
+        for role in ("app", "migrator", "readOnly", "keeper"):
+            site.login(database, role).close()
+
+
 CUTS: tuple[type[Step], ...] = (Grant, CreateDatabase, OpenDatabase, ChangeSchemaOwner, ProveLogin)
 """Kinds of step just before which a connection is lost: one in each transaction, and those that stand alone."""
 

@@ -45,6 +45,38 @@ def run(site: Site, statement: str, name: str, half: str) -> None:
         connection.execute(sql.SQL(statement).format(login=sql.Identifier(half), database=sql.Identifier(name)))
 
 
+@as_admin("createrole")
+async def test_another_admin_that_is_a_member_of_the_one_before_takes_over(site: Site, orders: str) -> None:
+    before, after = sql.Identifier(site.admin.name), sql.Identifier(f"{orders}_admin")
+    with site.as_superuser() as superuser:
+        superuser.execute(sql.SQL("CREATE ROLE {} LOGIN CREATEROLE CREATEDB PASSWORD 'another'").format(after))
+        superuser.execute(sql.SQL("GRANT {} TO {}").format(before, after))
+    site.put_admin_secret("postgres-admin", {"username": f"{orders}_admin", "password": "another"})
+    try:
+        async with Operator(site.objects) as operator:
+            taken = await operator.bring(orders)
+            assert (taken.reason, taken.drift) == ("Ready", []), taken.message
+            assert {"ChangeDatabaseOwner", "ChangeSchemaOwner"} <= taken.kinds()
+            site.want(orders, full_spec(orders, schemas=[{"name": "app"}, {"name": "more"}]))
+            changed = await operator.bring(orders)
+            assert (changed.reason, changed.drift) == ("Ready", []), changed.message
+            without = full_spec(orders, schemas=[{"name": "app"}, {"name": "more"}])
+            without["roles"]["extra"] = []
+            site.want(orders, without, {"rotate-at": "now"})
+            assert (await operator.bring(orders)).reason == "Ready"
+            operator.let_pass(timedelta(hours=1))
+            assert (await operator.bring(orders)).reason == "Ready"
+            assert (await operator.bring(orders)).changes == ()
+        site.login(orders, "app").close()
+    finally:
+        with site.as_superuser(orders) as superuser:
+            superuser.execute(sql.SQL("ALTER DATABASE {} OWNER TO {}").format(sql.Identifier(orders), before))
+            superuser.execute(sql.SQL("REASSIGN OWNED BY {} TO {}").format(after, before))
+        site.drop(orders)
+        with site.as_superuser() as superuser:
+            superuser.execute(sql.SQL("DROP OWNED BY {0}; DROP ROLE {0}").format(after))
+
+
 @pytest.mark.parametrize("role", PARTS)
 async def test_each_login_is_proved_to_work_as_it_should_also_after_discard_all(
     site: Site, orders: str, role: str

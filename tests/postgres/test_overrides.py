@@ -1,5 +1,6 @@
 """A role with overrides: on each table exactly what its access or its override says, from the table's first moment."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -74,6 +75,67 @@ async def test_overrides_hold_and_tables_to_come_are_waited_for(site: Site, data
         assert (await operator.bring(database)).conditions["InSync"].message == ""
     assert not may(site, database, 'SELECT FROM app."Secret Things"')
     assert may(site, database, 'SELECT FROM app."Secret Things"', role="readOnly")
+
+
+async def test_the_group_of_a_role_without_overrides_goes_after_the_overlap(site: Site, database: str) -> None:
+    """A session from before works as the group until then."""
+    group, overlap = f"{database}__app_grp", timedelta(hours=1)
+    site.provision(database, spec(database))
+    migrate(site, database, TABLES + "; INSERT INTO public.audit VALUES (1)")
+    migrate(site, database, f"CREATE SCHEMA other; GRANT USAGE ON SCHEMA other TO {group}")
+    async with Operator(site.objects) as operator:
+        await operator.bring(database)
+        with site.login(database, "app") as pooled:
+            assert pooled.execute("SELECT current_user").fetchone() == (group,)
+            site.want(database, spec(database, []))
+            changed = await operator.bring(database)
+            assert (changed.reason, changed.in_sync) == ("Ready", True)
+            assert changed.due is not None
+            assert timedelta() < changed.due <= overlap
+            assert pooled.execute("SELECT id FROM public.audit").fetchone() == (1,)
+            assert (await operator.bring(database)).changes == ()
+        operator.let_pass(overlap)
+        last = await operator.bring(database)
+        assert (last.reason, last.due) == ("Ready", None)
+        assert not _is_there(site, group)
+        assert (await operator.bring(database)).changes == ()
+    assert may(site, database, "SELECT FROM public.goods")
+
+
+async def test_a_group_that_is_needed_again_before_it_went_has_what_was_made_meanwhile(
+    site: Site, database: str
+) -> None:
+    site.provision(database, spec(database))
+    async with Operator(site.objects) as operator:
+        site.want(database, spec(database, []))
+        await operator.bring(database)
+        migrate(site, database, TABLES)
+        site.want(database, spec(database))
+        again = await operator.bring(database)
+        assert (again.reason, again.due) == ("Ready", None)
+        assert app_may(site, database) == EXACT
+        assert (await operator.bring(database)).changes == ()
+        operator.let_pass(timedelta(hours=1))
+        assert (await operator.bring(database)).changes == ()
+    assert _is_there(site, f"{database}__app_grp")
+
+
+async def test_a_role_with_overrides_leaves_with_its_group(site: Site, database: str) -> None:
+    audit = {"name": "auditor", "access": "ReadOnly", "secretName": "auditor", "overrides": OVERRIDES[:1]}
+    roles: dict[str, Any] = full_spec(database)["roles"]
+    site.provision(database, full_spec(database, roles={**roles, "extra": [audit]}))
+    async with Operator(site.objects) as operator:
+        site.want(database, full_spec(database, roles={**roles, "extra": []}))
+        await operator.bring(database)
+        operator.let_pass(timedelta(hours=1))
+        assert (await operator.bring(database)).reason == "Ready"
+        assert not any(_is_there(site, f"{database}__auditor_{end}") for end in ("a", "b", "grp"))
+        assert (await operator.bring(database)).changes == ()
+
+
+def _is_there(site: Site, role: str) -> bool:
+    with site.as_superuser() as connection:
+        return connection.execute("SELECT FROM pg_roles WHERE rolname = %s", (role,)).fetchone() is not None
 
 
 async def test_what_goes_around_an_override_is_taken_back(site: Site, database: str) -> None:
@@ -180,5 +242,5 @@ async def test_ten_thousand_tables_are_one_row(site: Site, orders: str) -> None:
         admin = operator.world.servers["main"].admin
         assert admin is not None
         async with admin.inside(orders) as connection:
-            seen = await scan_objects(connection, owner=f"{orders}__owner", schemas=["public"])
+            seen = await scan_objects(connection, owners=[f"{orders}__owner"], schemas=["public"])
     assert [(group.kind, group.count, group.names) for group in seen.groups] == [("TABLE", 10_000, ())]

@@ -5,11 +5,12 @@ import base64
 import contextlib
 import signal
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
 import pytest
+from prometheus_client import REGISTRY
 from psycopg import sql
 from psycopg.rows import TupleRow
 from servicedb.kube import resources
@@ -135,6 +136,7 @@ async def test_passwords_are_renewed_every_so_often_without_being_asked(site: Si
     site.want(database, spec)
     async with Operator(site.objects) as operator:
         first = await operator.bring(database)
+        rotated_from = datetime.now(UTC) - timedelta(minutes=1)
         for half in ("b", "a"):
             assert first.due is not None
             assert timedelta(hours=22) < first.due <= timedelta(days=1)
@@ -143,6 +145,13 @@ async def test_passwords_are_renewed_every_so_often_without_being_asked(site: Si
             assert "ActivateSecret" in (await operator.bring(database)).kinds()
             assert site.secret(database, "app")["user"] == f"{database}__app_{half}"
             assert works(site.server, held)
+            (shown,) = site.objects.read()[key_of(database).path]["status"]["roles"]
+            assert (shown["loginName"], shown["secretName"]) == (
+                f"{database}__app_{half}",
+                spec["roles"]["app"]["secretName"],
+            )
+            assert datetime.fromisoformat(shown["rotatedAt"]) >= rotated_from + first.due
+            rotated_from = datetime.fromisoformat(shown["rotatedAt"])
             operator.let_pass(OVERLAP)
             first = await operator.bring(database)
             assert not works(site.server, held)
@@ -229,6 +238,53 @@ async def test_a_role_taken_out_of_the_spec_goes_with_its_secret_after_the_overl
         connection.execute("SELECT FROM still_there")
 
 
+async def test_under_report_a_departure_comes_to_its_end_as_well(site: Site, orders: str) -> None:
+    """Also of a login that holds something: a migration's grant, say. The end of an overlap is no drift."""
+    spec = full_spec(orders, schemas=[{"name": "app"}], driftPolicy="Report")
+    spec["roles"]["extra"] = []
+    held, stem, half = site.secret(orders, "keeper"), orders.replace("_", "-"), f"{orders}__keeper_a"
+    with site.login(orders, "migrator") as migrator:
+        migrator.execute(sql.SQL("CREATE TABLE goods (); GRANT SELECT ON goods TO {}").format(name(half)))
+    with site.login(orders, "keeper", "postgres") as session:
+        session.execute("SELECT lo_from_bytea(0, 'a large object')")
+    site.want(orders, spec)
+    async with Operator(site.objects) as operator:
+        await operator.bring(orders)
+        assert works(site.server, held)
+        assert (await operator.bring(orders)).changes == ()
+        operator.let_pass(OVERLAP)
+        ended = await operator.bring(orders)
+        assert (ended.reason, ended.drift, ended.in_sync) == ("Ready", [], True)
+        assert not works(site.server, held)
+        assert secret_body(site, f"{stem}-keeper") is None
+        assert not [role for role in roles_of(site, orders) if "keeper" in role]
+        assert (await operator.bring(orders)).changes == ()
+    assert not {"Drifted", "DriftRepaired"} & events(site)
+
+
+async def test_a_login_that_owns_large_objects_in_its_database_is_not_dropped_with_them(
+    site: Site, orders: str
+) -> None:
+    spec = full_spec(orders, schemas=[{"name": "app"}])
+    spec["roles"]["extra"] = []
+    half = f"{orders}__keeper_a"
+    with site.login(orders, "keeper") as session:
+        session.execute("RESET ROLE; SET ROLE NONE; SELECT lo_from_bytea(0, 'kept')")
+    site.want(orders, spec)
+    async with Operator(site.objects) as operator:
+        await operator.bring(orders)
+        operator.let_pass(OVERLAP)
+        kept = await operator.bring(orders)
+        assert kept.reason == "Ready"
+        assert f'role "{half}" owns 1 large objects in database "{orders}"' in kept.conditions["RolesReady"].message
+    with site.as_superuser(orders) as superuser:
+        assert superuser.execute("SELECT count(*) FROM pg_largeobject_metadata").fetchone() == (1,)
+        superuser.execute("SELECT lo_unlink(oid) FROM pg_largeobject_metadata")
+    async with Operator(site.objects) as operator:
+        await operator.bring(orders)
+    assert half not in roles_of(site, orders)
+
+
 @as_admin("createrole")
 async def test_a_login_that_can_not_be_dropped_stays_closed_and_is_said(site: Site, orders: str) -> None:
     spec = full_spec(orders, schemas=[{"name": "app"}])
@@ -250,7 +306,7 @@ async def test_a_login_that_can_not_be_dropped_stays_closed_and_is_said(site: Si
             kept = await operator.bring(orders)
             assert kept.reason == "Ready", kept.message
             assert f'login "{half}" is in the spec no longer' in kept.conditions["RolesReady"].message
-            assert "1 object in database" in kept.conditions["RolesReady"].message
+            assert "owns 1 tables, views or sequences in database" in kept.conditions["RolesReady"].message
         with site.as_superuser("postgres") as superuser:
             superuser.execute(sql.SQL("DROP TABLE {}").format(table))
         gone = await operator.bring(orders)
@@ -463,6 +519,54 @@ async def test_while_suspended_the_overlap_ends_and_the_marker_is_current_but_no
         assert handled(site, orders) == "two"
 
 
+@as_admin("createrole")
+async def test_while_stalled_by_a_bad_spec_the_overlap_ends_and_nothing_else_changes(site: Site, orders: str) -> None:
+    spec = full_spec(orders, schemas=[{"name": "app"}])
+    held, leaver = site.secret(orders, "app"), site.secret(orders, "keeper")
+    without = {**spec, "roles": {**spec["roles"], "extra": []}}
+    async with Operator(site.objects) as operator:
+        site.want(orders, without, {"rotate-at": "one"})
+        await operator.bring(orders)
+        bad = {**without, "parameters": {"no_such": "1"}, "deletion": {"policy": "Retain", "gracePeriod": "3d"}}
+        site.want(orders, bad, {"rotate-at": "two"})
+        stalled = await operator.bring(orders)
+        assert (stalled.stalled, stalled.kinds()) == (True, {"CommentOnRole"})
+        assert stalled.due is not None
+        assert timedelta() < stalled.due <= OVERLAP
+        assert all(works(site.server, one) for one in (held, leaver))
+        operator.let_pass(OVERLAP)
+        ended = await operator.bring(orders)
+        assert (ended.reason, ended.message) == (stalled.reason, stalled.message)
+        assert ended.kinds() == {"CloseLogin"}
+        assert not any(works(site.server, one) for one in (held, leaver))
+        assert works(site.server, site.secret(orders, "app"))
+        last = await operator.bring(orders)
+        assert (last.stalled, last.steps, last.due) == (True, (), None)
+        site.want(orders, without, {"rotate-at": "two"})
+        assert (await operator.bring(orders)).reason == "Ready"
+        assert works(site.server, site.secret(orders, "app"))
+
+
+@as_admin("createrole")
+async def test_a_change_by_hand_is_told_of_also_when_a_rotation_comes_with_its_repair(site: Site, orders: str) -> None:
+    def counted() -> float:
+        labels = {"server": "main", "step": "RevokeOnDatabase"}
+        return REGISTRY.get_sample_value("servicedb_drift_repaired_total", labels) or 0.0
+
+    spec, before = full_spec(orders, schemas=[{"name": "app"}]), counted()
+    async with Operator(site.objects) as operator:
+        await operator.bring(orders)
+        with site.as_superuser() as connection:
+            connection.execute(sql.SQL("GRANT CONNECT ON DATABASE {} TO PUBLIC").format(name(orders)))
+        site.want(orders, spec, {"rotate-at": "now"})
+        rotated = await operator.bring(orders)
+    assert {"ActivateSecret", "RevokeOnDatabase"} <= rotated.kinds()
+    told = [body for body in site.objects.read().values() if body.get("reason") == "DriftRepaired"]
+    assert len(told) == 1
+    assert "1 changes by hand" in str(told)
+    assert counted() == before + 1
+
+
 def handled(site: Site, name: str) -> str | None:
     status = site.objects.read()[key_of(name).path]["status"]
     value: str | None = status.get("handled", {}).get("rotateAt")
@@ -524,6 +628,9 @@ async def test_killed_anywhere_when_a_login_leaves_it_is_gone_in_the_end(
 ) -> None:
     stem = database.replace("_", "-")
     site.provision(database, spec_of(database, migrator={"secretName": f"{stem}-migrator"}))
+    with site.login(database, "migrator") as migrator:
+        held = name(f"{database}__migrator_a")
+        migrator.execute(sql.SQL("CREATE TABLE goods (); GRANT SELECT ON goods TO {}").format(held))
     site.want(database, spec_of(database))
     if kind is not NoteOnLogin:
         await brought(site, database)

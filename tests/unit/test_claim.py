@@ -282,6 +282,7 @@ def with_owner(seen: ServerScan, **changes: object) -> ServerScan:
 
 
 LOST = with_owner(marked(OURS, OPEN), comment=None)
+FOREIGN_DATABASE = database(owner=STRANGER)
 
 
 @pytest.mark.parametrize(
@@ -297,12 +298,31 @@ LOST = with_owner(marked(OURS, OPEN), comment=None)
             ADOPTABLE, replace(LOST, databases={"orders": database(owner=STRANGER)}), id="somebody else's database"
         ),
         pytest.param(replace(ADOPTABLE, known_oid="777"), LOST, id="another OID than the object knows"),
-        pytest.param(ADOPTABLE, scan(databases=[UNMARKED_DATABASE]), id="a database that servicedb never made"),
+        pytest.param(WANTED, scan(databases=[FOREIGN_DATABASE]), id="not listed"),
+        pytest.param(
+            replace(ADOPTABLE, known_oid="777"), scan(databases=[FOREIGN_DATABASE]), id="a known one was lost"
+        ),
+        pytest.param(
+            ADOPTABLE, scan(databases=[replace(FOREIGN_DATABASE, allow_connections=False)]), id="a closed database"
+        ),
+        pytest.param(
+            ADOPTABLE, scan(databases=[replace(FOREIGN_DATABASE, enterable=False)]), id="the admin may not connect"
+        ),
+        pytest.param(
+            ADOPTABLE, scan([Role(RW, login=False)], [FOREIGN_DATABASE]), id="a role with the name of a group"
+        ),
     ],
 )
 def test_a_database_that_was_never_ours_is_not_taken_over_so(wanted, seen):
     with pytest.raises(Problem):
         claim(wanted, seen, server="main")
+
+
+def test_a_database_that_servicedb_never_made_may_be_adopted_by_who_is_listed():
+    seen = scan(databases=[FOREIGN_DATABASE])
+    assert claim(ADOPTABLE, seen, server="main") is None
+    with pytest.raises(Terminal, match=r"let this object adopt it, who adds \{databaseName: orders, namespace: shop"):
+        claim(WANTED, seen, server="main")
 
 
 DROPPING = replace(OURS, deleted_at="2025-01-01T00:00:00+00:00", dropping="2025-01-08T00:00:00+00:00", policy="Delete")

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from servicedb.api.common import Condition
 from servicedb.errors import Busy, NeedsDecision, Problem, Retryable, Terminal
-from servicedb.plan.conditions import Finding, condition_of, merged, of_problem
+from servicedb.plan.conditions import Finding, beside, condition_of, merged, of_problem
 
 from tests.unit.given import NOW
 
@@ -122,3 +122,12 @@ def test_finding_the_same_again_changes_nothing(before, found):
     again = merged(once, found, generation=2, now=NOW + timedelta(hours=1))
     assert again == once
     assert len({c.type for c in once}) == len(once)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "message"),
+    [("held", "blocked", "held; blocked"), ("held", "", "held"), ("", "blocked", "blocked")],
+)
+def test_what_comes_first_hides_nothing_of_the_other(first, second, message):
+    found = beside(Finding("Ready", "True", "ReleasesHeld", first), Finding("Ready", "True", "DropBlocked", second))
+    assert found == Finding("Ready", "True", "ReleasesHeld", message)

@@ -10,11 +10,20 @@ from hypothesis import given, settings
 from servicedb.api.common import Object, Unreadable
 from servicedb.api.crd import KINDS, SCHEMA_HASH, crd_files, crds, schema_hash, schema_hashes
 from servicedb.api.database_server import DatabaseServer
+from servicedb.api.migration_run import MigrationRun
 from servicedb.api.schema import VALIDATIONS
 from servicedb.api.service_database import ServiceDatabase
 
-from tests.api.examples import FULL_DATABASE, FULL_SERVER, MINIMAL_DATABASE, MINIMAL_SERVER, Manifest
-from tests.api.generated import database_manifests, server_manifests
+from tests.api.examples import (
+    FULL_DATABASE,
+    FULL_RUN,
+    FULL_SERVER,
+    MINIMAL_DATABASE,
+    MINIMAL_RUN,
+    MINIMAL_SERVER,
+    Manifest,
+)
+from tests.api.generated import database_manifests, run_manifests, server_manifests
 from tests.api.violations import Violation, violations
 
 CHECKED_IN = Path(__file__).parents[2] / "crds"
@@ -115,7 +124,12 @@ def test_no_schema_holds_what_the_api_server_refuses() -> None:
 def test_rules_that_look_back_stand_on_the_spec_or_the_root_only() -> None:
     """On an optional field they would not be asked when it comes or goes."""
     looking_back = faults(lambda _, schema: any("oldSelf" in rule["rule"] for rule in schema.get(VALIDATIONS, ())))
-    assert set(looking_back) == {"DatabaseServer.spec", "ServiceDatabase", "ServiceDatabase.spec"}
+    assert set(looking_back) == {
+        "DatabaseServer.spec",
+        "ServiceDatabase",
+        "ServiceDatabase.spec",
+        "MigrationRun.spec",
+    }
 
 
 def test_each_crd_carries_the_hash_of_its_schema() -> None:
@@ -138,10 +152,18 @@ def test_the_kind_is_found_by_service_binding() -> None:
     assert labels == {
         "DatabaseServer": {},
         "ServiceDatabase": {"servicebinding.io/provisioned-service": "true"},
+        "MigrationRun": {},
     }
 
 
-@pytest.mark.parametrize("example", [FULL_SERVER, FULL_DATABASE], ids=lambda example: example["kind"])
+ALTERNATIVES = {
+    "DatabaseServer": {"spec.allowedNamespaces.names"},
+    "MigrationRun": {"spec.source.configMaps", "spec.source.inline", "spec.tenants.list", "spec.tenants.query"},
+}
+"""What can't stand beside what the full example has instead."""
+
+
+@pytest.mark.parametrize("example", [FULL_SERVER, FULL_DATABASE, FULL_RUN], ids=lambda example: example["kind"])
 def test_the_full_example_sets_every_field(example: Manifest) -> None:
     """So that the tests that go through its fields go through all of them."""
 
@@ -156,15 +178,18 @@ def test_the_full_example_sets_every_field(example: Manifest) -> None:
                 yield from unset(item, schema["items"], f"{path}[]")
 
     missing = set(unset(example["spec"], SCHEMAS[example["kind"]]["properties"]["spec"], "spec"))
-    assert missing == ({"spec.allowedNamespaces.names"} if example["kind"] == "DatabaseServer" else set())
+    assert missing == ALTERNATIVES.get(example["kind"], set())
 
 
-@pytest.mark.parametrize("example", [FULL_SERVER, FULL_DATABASE], ids=lambda example: example["kind"])
+@pytest.mark.parametrize("example", [FULL_SERVER, FULL_DATABASE, FULL_RUN], ids=lambda example: example["kind"])
 def test_the_models_lose_nothing_of_the_full_example(example: Manifest) -> None:
-    assert MODELS[example["kind"]].parse(example).as_json()["spec"] == example["spec"]
+    read = MODELS[example["kind"]].parse(example).as_json()["spec"]
+    assert _without_empty(read) == _without_empty(example["spec"])
 
 
-@pytest.mark.parametrize("example", [MINIMAL_SERVER, MINIMAL_DATABASE], ids=lambda example: example["kind"])
+@pytest.mark.parametrize(
+    "example", [MINIMAL_SERVER, MINIMAL_DATABASE, MINIMAL_RUN], ids=lambda example: example["kind"]
+)
 def test_the_models_fill_in_the_defaults_of_the_schema(example: Manifest) -> None:
     """An object may have been stored before a field and its default were there."""
 
@@ -174,14 +199,8 @@ def test_the_models_fill_in_the_defaults_of_the_schema(example: Manifest) -> Non
         defaults = {name: part["default"] for name, part in schema["properties"].items() if "default" in part}
         return {name: filled(part, schema["properties"][name]) for name, part in (defaults | value).items()}
 
-    def without_empty(value: Any) -> Any:
-        if not isinstance(value, dict):
-            return value
-        pruned = {key: without_empty(part) for key, part in value.items()}
-        return {key: part for key, part in pruned.items() if part not in ({}, [])}
-
     spec = MODELS[example["kind"]].parse(example).as_json()["spec"]
-    assert without_empty(spec) == filled(example["spec"], SCHEMAS[example["kind"]]["properties"]["spec"])
+    assert _without_empty(spec) == filled(example["spec"], SCHEMAS[example["kind"]]["properties"]["spec"])
 
 
 CAUGHT_BY_THE_API_SERVER_ALONE = {"twice", "unknown", "null", "type"}
@@ -191,7 +210,7 @@ CAUGHT_BY_THE_API_SERVER_ALONE = {"twice", "unknown", "null", "type"}
     "violation",
     [
         violation
-        for example in (FULL_SERVER, FULL_DATABASE)
+        for example in (FULL_SERVER, FULL_DATABASE, FULL_RUN)
         for violation in violations(example, SCHEMAS[example["kind"]])
         if violation.bound not in CAUGHT_BY_THE_API_SERVER_ALONE
     ],
@@ -214,6 +233,12 @@ def test_generated_databases_parse_to_what_they_say(manifest: Manifest) -> None:
     assert _says(ServiceDatabase.parse(manifest).as_json()["spec"], manifest["spec"])
 
 
+@given(run_manifests())
+@settings(deadline=None)
+def test_generated_runs_parse_to_what_they_say(manifest: Manifest) -> None:
+    assert _says(MigrationRun.parse(manifest).as_json()["spec"], manifest["spec"])
+
+
 def _says(read: Any, written: Any) -> bool:
     """Whether all that stands in `written` stands in `read`."""
     if isinstance(written, dict):
@@ -221,3 +246,10 @@ def _says(read: Any, written: Any) -> bool:
     if isinstance(written, list):
         return len(read) == len(written) and all(map(_says, read, written))
     return bool(read == written)
+
+
+def _without_empty(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    pruned = {key: _without_empty(part) for key, part in value.items()}
+    return {key: part for key, part in pruned.items() if part not in ({}, [])}

@@ -7,22 +7,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from servicedb.errors import NeedsDecision
-from servicedb.naming import LOCK_DATABASE
 from servicedb.plan.deletion import (
-    Dependency,
     check_is_ours,
     check_nothing_is_kept,
-    drop_role_steps,
     due_at,
     is_beyond_undoing,
     is_due,
     roles_to_drop,
     waiting,
 )
+from servicedb.plan.holdings import Holding
 from servicedb.plan.marker import Marker, RoleNote
 from servicedb.plan.observed import Role
 from servicedb.plan.release import marker_of_gone
-from servicedb.plan.steps import DropOwned, DropRole
 
 from tests.unit.given import (
     APP_A,
@@ -185,7 +182,7 @@ def test_every_role_of_the_database_goes_and_no_other_the_marker_last():
     assert found == [*ours, RW, RO, OWNER]
 
 
-TABLE = Dependency(OWNER, "orders_copy", "pg_class", True, 3)
+TABLE = Holding(OWNER, "orders_copy", "pg_class", True, 3)
 
 
 @pytest.mark.parametrize(
@@ -194,16 +191,16 @@ TABLE = Dependency(OWNER, "orders_copy", "pg_class", True, 3)
         pytest.param([], "", id="nothing"),
         pytest.param([replace(TABLE, database="orders")], "", id="its own tables"),
         pytest.param([replace(TABLE, owned=False)], "", id="privileges on a table elsewhere"),
-        pytest.param([Dependency(APP_A, "postgres", "pg_largeobject", True)], "", id="a large object elsewhere"),
-        pytest.param([Dependency(OWNER, "invoices", "pg_default_acl", True)], "", id="default privileges elsewhere"),
-        pytest.param([Dependency(RO, None, "pg_database", False)], "", id="CONNECT on another database"),
+        pytest.param([Holding(APP_A, "postgres", "pg_largeobject", True)], "", id="a large object elsewhere"),
+        pytest.param([Holding(OWNER, "invoices", "pg_default_acl", True)], "", id="default privileges elsewhere"),
+        pytest.param([Holding(RO, None, "pg_database", False)], "", id="CONNECT on another database"),
         pytest.param(
             [TABLE], f'role "{OWNER}" owns 3 tables, views or sequences in database "orders_copy"', id="a copy"
         ),
-        pytest.param([Dependency(APP_A, "postgres", "pg_proc", True)], "1 routines", id="a routine"),
-        pytest.param([Dependency(OWNER, "postgres", "pg_namespace", True)], "1 schemas", id="a schema"),
-        pytest.param([Dependency(OWNER, "postgres", "pg_type", True)], "1 entries of pg_type", id="a type"),
-        pytest.param([Dependency(OWNER, None, "pg_database", True)], "on the server", id="a database"),
+        pytest.param([Holding(APP_A, "postgres", "pg_proc", True)], "1 routines", id="a routine"),
+        pytest.param([Holding(OWNER, "postgres", "pg_namespace", True)], "1 schemas", id="a schema"),
+        pytest.param([Holding(OWNER, "postgres", "pg_type", True)], "1 entries of pg_type", id="a type"),
+        pytest.param([Holding(OWNER, None, "pg_database", True)], "on the server", id="a database"),
         pytest.param([replace(TABLE, database=f"d{n}") for n in range(9)], "; and more", id="much"),
     ],
 )
@@ -215,20 +212,6 @@ def test_what_somebody_may_keep_is_not_dropped(held, sentence):
         check_nothing_is_kept("orders", held, server="main")
     assert sentence in raised.value.message
     assert raised.value.reason == "DropBlocked"
-
-
-def test_roles_are_freed_where_they_hold_something_once_each_then_dropped_together():
-    held = [
-        Dependency(APP_A, "postgres", "pg_largeobject", True, 2),
-        Dependency(APP_A, "postgres", "pg_class", False),
-        Dependency(RO, None, "pg_database", False),
-        Dependency(OWNER, "orders", "pg_class", True, 9),
-    ]
-    freed, dropped = drop_role_steps("orders", [APP_A, RO, OWNER], held)
-    assert [(step.database, step.role) for step in freed] == [("postgres", APP_A), (LOCK_DATABASE, RO)]
-    assert all(isinstance(step, DropOwned) for step in freed)
-    assert [step.name for step in dropped] == [APP_A, RO, OWNER]
-    assert all(isinstance(step, DropRole) for step in dropped)
 
 
 def test_what_waits_for_its_drop_is_said():

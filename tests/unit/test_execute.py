@@ -10,9 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from servicedb.plan.observed import PUBLIC, Membership, ObjectName, Privilege
 from servicedb.plan.steps import (
+    ADOPTION,
     CREATION,
     DELETION,
     DEPARTURE,
+    REPAIR,
     ROTATION,
     UNDO,
     AlterRole,
@@ -62,6 +64,7 @@ MIGRATOR = Membership("orders__owner", "orders__migrator_a", inherit=False, set_
 WHY = "why"
 
 TABLES = (ObjectName("TABLE", "s", "t"), ObjectName("TABLE", "s", "U"))
+OPERATOR = (ObjectName("OPERATOR", "s", "@@", (("", ""), ("s", "state"))),)
 ROUTINE = (ObjectName("ROUTINE", "s", "f", (("pg_catalog", "int4"), ("s", "_state"))),)
 
 TABLE: list[tuple[Step, list[str]]] = [
@@ -96,6 +99,18 @@ TABLE: list[tuple[Step, list[str]]] = [
     (
         ChangeObjectOwner(WHY, ROUTINE, "o", "p", False),
         ['ALTER ROUTINE "s"."f"("pg_catalog"."int4", "s"."_state") OWNER TO "o"'],
+    ),
+    (
+        ChangeObjectOwner(WHY, OPERATOR, "o", "p", False),
+        ['ALTER OPERATOR "s".@@(NONE, "s"."state") OWNER TO "o"'],
+    ),
+    (
+        ChangeObjectOwner(WHY, (ObjectName("OPERATOR CLASS", "s", "c", method="gin"),), "o", "p", False),
+        ['ALTER OPERATOR CLASS "s"."c" USING "gin" OWNER TO "o"'],
+    ),
+    (
+        ChangeObjectOwner(WHY, (ObjectName("TEXT SEARCH CONFIGURATION", "s", "c"),), "o", "p", False),
+        ['ALTER TEXT SEARCH CONFIGURATION "s"."c" OWNER TO "o"'],
     ),
     (
         GrantOnObjects(WHY, TABLES, "r", ("INSERT", "SELECT")),
@@ -215,7 +230,7 @@ def test_every_kind_of_step_is_in_the_table_or_needs_no_sql():
     assert needing_sql == {type(step) for step, _ in TABLE}
 
 
-@pytest.mark.parametrize("course", [CREATION, ROTATION, DEPARTURE, DELETION, UNDO])
+@pytest.mark.parametrize("course", [CREATION, ADOPTION, REPAIR, ROTATION, DEPARTURE, DELETION, UNDO])
 def test_a_course_names_kinds_of_steps_each_once(course):
     assert set(course) <= set(kinds())
     assert len(course) == len(set(course))
@@ -342,6 +357,14 @@ def test_other_privileges_are_refused(privilege):
     ):
         with pytest.raises(LookupError):
             statements(step, server_version=16_00_04)
+
+
+@pytest.mark.parametrize("name", ["", "= OWNER TO evil; --", '"x"', "==\n", "abc"])
+def test_an_operator_is_called_by_its_own_signs_alone(name):
+    with pytest.raises(ValueError):
+        statements(
+            ChangeObjectOwner(WHY, (ObjectName("OPERATOR", "s", name),), "o", "p", False), server_version=16_00_04
+        )
 
 
 @pytest.mark.parametrize("kind", ["TABLES TO evil; --", "tables", "FUNCTIONS", ""])

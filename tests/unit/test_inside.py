@@ -75,7 +75,7 @@ def test_from_its_birth_a_database_is_handed_over_default_privileges_first():
         GrantOnSchema("missing", EXTENSION_SCHEMA, Privilege(OWNER, "USAGE")),
         GrantOnSchema("missing", EXTENSION_SCHEMA, Privilege(RO, "USAGE")),
         GrantOnSchema("missing", EXTENSION_SCHEMA, Privilege(RW, "USAGE")),
-        ChangeSchemaOwner("owned by another role", "public", OWNER),
+        ChangeSchemaOwner("owned by another role", "public", OWNER, "pg_database_owner"),
         RevokeOnSchema("not in the spec", "public", Privilege(PUBLIC, "USAGE")),
         GrantOnSchema("missing", "public", Privilege(RO, "USAGE")),
         GrantOnSchema("missing", "public", Privilege(RW, "USAGE")),
@@ -128,7 +128,7 @@ def test_nothing_is_done_to_an_inside_that_is_as_it_should_be():
         ),
         pytest.param(
             with_schema("public", STRANGER, *GROUPS_USE, Privilege(OWNER, "CREATE")),
-            [ChangeSchemaOwner("owned by another role", "public", OWNER)],
+            [ChangeSchemaOwner("owned by another role", "public", OWNER, STRANGER)],
             id="public handed to a stranger",
         ),
         pytest.param(with_schema("private", STRANGER, Privilege(PUBLIC, "CREATE")), [], id="a schema not in the spec"),
@@ -194,7 +194,7 @@ def test_an_untrusted_extension_is_installed_where_it_is_allowed_and_the_admin_a
 def test_an_extension_goes_into_public_before_that_is_handed_over():
     found = steps(asking_for(trigrams(schema="public")), replace(INSIDE_AT_BIRTH, available=AVAILABLE))
     made = found.index(CreateExtension("missing", "pg_trgm", "public", None))
-    assert made < found.index(ChangeSchemaOwner("owned by another role", "public", OWNER))
+    assert made < found.index(ChangeSchemaOwner("owned by another role", "public", OWNER, "pg_database_owner"))
 
 
 @pytest.mark.parametrize(
@@ -250,6 +250,18 @@ def test_an_extension_schema_of_somebody_else_is_refused_most_of_all_to_a_superu
     with pytest.raises(Terminal, match="could be captured") as raised:
         steps(WANTED, seen, superuser=superuser)
     assert raised.value.reason == "ExtensionSchemaTaken"
+
+
+def test_the_extension_schema_of_an_earlier_admin_is_taken_over_but_never_that_of_a_tenant():
+    seen = with_schema(EXTENSION_SCHEMA, "earlier_admin", *GROUPS_USE, Privilege(OWNER, "USAGE"))
+    admins = replace(seen.schemas[EXTENSION_SCHEMA], reached=True, of_role_maker=True)
+    seen = replace(seen, schemas={**seen.schemas, EXTENSION_SCHEMA: admins})
+    assert ChangeSchemaOwner("of an earlier admin", EXTENSION_SCHEMA, ADMIN) in steps(WANTED, seen)
+    for other in (replace(admins, of_role_maker=False), replace(admins, reached=False)):
+        with pytest.raises(Terminal, match="could be captured"):
+            steps(WANTED, replace(seen, schemas={**seen.schemas, EXTENSION_SCHEMA: other}))
+    with pytest.raises(Terminal, match="could be captured"):
+        steps(WANTED, seen, superuser=True)
 
 
 def test_what_an_extension_that_can_not_be_had_does_not_concern_comes_before_it():

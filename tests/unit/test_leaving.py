@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from pydantic import SecretStr
 from servicedb.plan.credentials import LoginState, SeenSecret, overtaken_by, secret_steps, secrets_before
-from servicedb.plan.leaving import departure_steps, next_retirement
+from servicedb.plan.leaving import departure_steps, former_groups, next_retirement
 from servicedb.plan.marker import LeftSecret, RoleNote
 from servicedb.plan.observed import Role
 from servicedb.plan.roles import earlier_access, role_steps
@@ -23,6 +23,7 @@ from tests.unit.given import (
     MIGRATOR,
     MIGRATOR_A,
     MIGRATOR_B,
+    NAMES,
     NOW,
     ONLY_APP,
     ONLY_FIXED,
@@ -67,6 +68,37 @@ def test_a_login_that_is_closed_and_no_longer_in_the_spec_goes_and_its_secret_be
         DropRole(DROPPED, MIGRATOR_A),
         DropRole(DROPPED, MIGRATOR_B),
     ]
+
+
+GROUP = NAMES.own_group("app")
+
+
+@pytest.mark.parametrize(
+    ("retire_at", "steps"),
+    [
+        pytest.param(None, [], id="its overlap is yet to begin"),
+        pytest.param(NOW + OVERLAP, [], id="in its overlap"),
+        pytest.param(NOW, [DropRole(DROPPED, GROUP)], id="its overlap is over"),
+    ],
+)
+def test_a_group_that_the_spec_has_no_need_of_goes_after_its_overlap(retire_at, steps):
+    role = Role(GROUP, login=False, comment=RoleNote(OWNER, "app_grp", retire_at=retire_at, granted=True).comment())
+    assert going(with_roles(role)) == steps
+    assert next_retirement(ONLY_APP, with_roles(role), after=NOW) == (retire_at if steps == [] else None)
+
+
+@pytest.mark.parametrize(
+    "role",
+    [
+        pytest.param(Role(GROUP, login=False), id="without a note"),
+        pytest.param(
+            Role(GROUP, False, comment=RoleNote("other__owner", "app_grp", retire_at=NOW).comment()), id="a neighbour's"
+        ),
+        pytest.param(Role("orders__mine", False, comment=RoleNote(OWNER, "app_grp").comment()), id="of another name"),
+    ],
+)
+def test_a_group_is_told_by_its_note_and_its_name(role):
+    assert former_groups(ONLY_APP, with_roles(role)) == {}
 
 
 def test_as_long_as_one_half_logs_in_its_secret_stays_and_only_the_closed_one_goes():
@@ -248,6 +280,14 @@ def test_who_logs_in_keeps_the_access_of_before(state, kept):
     assert found == dict.fromkeys(kept, Access.READ_WRITE)
     halves = dict(replace(READS, earlier=found).halves())
     assert {half for half, login in halves.items() if login.works_as != RO} == set(kept)
+
+
+def test_a_half_that_was_the_owners_stays_so_also_where_overrides_come_with_the_new_access():
+    group = NAMES.own_group("app")
+    wanted = replace(READS, logins=(replace(READS.logins[0], works_as=group, overrides={}),))
+    for access, expected in ((Access.OWNER, OWNER), (Access.READ_WRITE, group)):
+        halves = dict(replace(wanted, earlier={APP_A: access}).halves())
+        assert (halves[APP_A].works_as, halves[APP_B].works_as) == (expected, group)
 
 
 @pytest.mark.parametrize("access", [None, "", "ReadOnly", "Everything"])

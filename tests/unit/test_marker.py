@@ -130,6 +130,9 @@ def test_no_value_of_another_type_raises_or_gets_through(name, value):
     marker = Marker.read(written(**{name: value}))
     if marker is not None:
         held = getattr(marker, name)
+        if name == "shared_with":
+            assert held is None or all(type(role) is str for role in held)
+            return
         assert type(held) is (int if name == "oid" else str) or (
             held is None and name in ("oid", "released", "deleted_at", "dropping")
         )

@@ -7,13 +7,14 @@ from typing import Any, cast
 import pytest
 from servicedb.errors import Busy
 from servicedb.kube.client import ApiError, KubeClient
-from servicedb.kube.resources import DATABASE_SERVERS, SERVICE_DATABASES, Key, collection
+from servicedb.kube.resources import DATABASE_SERVERS, MIGRATION_RUNS, SERVICE_DATABASES, Key, collection
 from servicedb.reconcile import noticed
 from servicedb.reconcile.noticed import Watched
 from servicedb.reconcile.world import Noticed, World
 from servicedb.settings import Settings
 
 ORDERS, INVOICES = Key(SERVICE_DATABASES, "shop", "orders"), Key(SERVICE_DATABASES, "shop", "invoices")
+RUN, OTHER_RUN = Key(MIGRATION_RUNS, "shop", "orders"), Key(MIGRATION_RUNS, "shop", "orders-too")
 MAIN = Key(DATABASE_SERVERS, "", "main")
 NO_CRD = ApiError(404, "NotFound", "the server could not find the requested resource", {})
 FORBIDDEN = ApiError(403, "Forbidden", "no", {})
@@ -26,6 +27,10 @@ def body(key: Key, version: int = 1, *, uid: str = "uid-1", **changes: Any) -> d
     if key.namespace:
         metadata["namespace"] = key.namespace
     return {"metadata": metadata, "spec": {"serverRef": {"name": "main"}} if key.plural == SERVICE_DATABASES else {}}
+
+
+def run_body(key: Key, *, database: str = "orders") -> dict[str, Any]:
+    return body(key) | {"spec": {"databaseRef": {"name": database}}}
 
 
 class Cluster:
@@ -220,6 +225,33 @@ async def test_a_missing_crd_drops_nothing(watched, cluster, world, enqueued, pl
     await list_all(watched)
     assert set(world.databases) == {ORDERS}
     assert enqueued == list(cluster.objects)
+
+
+async def test_without_the_crd_of_runs_databases_and_servers_are_listed(watched, cluster, world, enqueued):
+    cluster.objects = {key: body(key) for key in (ORDERS, MAIN)}
+    cluster.failures[collection(MIGRATION_RUNS)] = NO_CRD
+    missing = await watched._list((MIGRATION_RUNS, SERVICE_DATABASES, DATABASE_SERVERS), spread=0.0)
+    assert (missing, enqueued) == ({MIGRATION_RUNS}, [MAIN, ORDERS])
+
+
+async def test_a_database_that_becomes_ready_has_its_runs_looked_at(watched, enqueued):
+    watched.seen(RUN, run_body(RUN))
+    watched.seen(OTHER_RUN, run_body(OTHER_RUN, database="invoices"))
+    watched.seen(ORDERS, body(ORDERS))
+    enqueued.clear()
+    ready = {"status": {"conditions": [{"type": "Ready", "status": "True"}]}}
+    for version in (2, 3):
+        watched.seen(ORDERS, body(ORDERS, version) | ready)
+    assert enqueued == [RUN]
+
+
+async def test_when_a_run_goes_the_others_of_its_database_are_looked_at(watched, enqueued, world):
+    for key in (RUN, OTHER_RUN):
+        watched.seen(key, run_body(key))
+    enqueued.clear()
+    watched.deleted(RUN)
+    assert enqueued == [RUN, OTHER_RUN]
+    assert set(world.runs) == {OTHER_RUN}
 
 
 @pytest.mark.parametrize("failure", [FORBIDDEN, AWAY], ids=["forbidden", "away"])

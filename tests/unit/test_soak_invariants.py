@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from servicedb.plan.marker import Marker, RoleNote
@@ -29,7 +30,7 @@ def model() -> Model:
     return Model("kyc", asked)
 
 
-def roles(name: str, oid: int, *, login: bool, **let_go: str) -> list[SeenRole]:
+def roles(name: str, oid: int, *, login: bool, **let_go: Any) -> list[SeenRole]:
     marker = Marker("c", "crd", "kyc", "ns", name, "uid", oid=oid, **let_go)
     found = [SeenRole(f"{name}__owner", False, marker.comment())]
     for role in ("rw", "ro", "app_a", "app_b", "migrator_a", "migrator_b"):
@@ -102,6 +103,7 @@ UNRELEASED = Marker("c", "crd", "kyc", "ns", RELEASED, "uid", oid=101).comment()
         pytest.param(added("other__owner", NOTE), "nothing that was asked for", id="a role of nobody's"),
         pytest.param(added("dropped__app_a", NOTE), "was to be dropped", id="a role left over by a drop"),
         pytest.param(without_role("living__app_b"), "is missing", id="a role that is missing"),
+        pytest.param(without_role("deleted__owner"), "its owner role is not", id="logins that lost their owner role"),
         pytest.param(role("living__rw", attributes=frozenset({"CREATEDB"})), "CREATEDB", id="an attribute"),
         pytest.param(role("living__owner", member_of_admin=True), "left a member", id="a membership of the admin's"),
         pytest.param(role("released__app_a", login=True), "is open", id="a login that was not closed"),
@@ -160,3 +162,18 @@ def test_what_was_made_again_in_time_keeps_what_was_written() -> None:
     asked.seen(102)
     assert not asked.may_be_gone(NOW + 10_000)
     assert asked.rows == {"a", "b"}
+
+
+def test_a_deletion_of_what_nobody_had_seen_yet_may_stay_unknown() -> None:
+    asked = model()
+    asked.asked[RELEASED].made(ROLES, "Delete", 3)
+    asked.asked[RELEASED].deleted(NOW - 10)
+    assert asked.asked[RELEASED].may_be_gone(NOW)
+    assert violations(look(), rest(), asked) == []
+
+
+def test_a_drop_that_was_asked_for_may_come_although_the_object_was_there_again_for_a_moment() -> None:
+    asked = model().asked[DROPPED]
+    asked.made(ROLES, "Delete", 3600)
+    asked.deleted(NOW)
+    assert asked.may_be_gone(NOW)

@@ -216,7 +216,8 @@ class DatabaseServerSpec(Part):
     adoptable: Annotated[
         tuple[Adoptable, ...],
         Field(
-            description="Databases that exist already, and the ServiceDatabase that may take each over. "
+            description="Databases that exist already, and the ServiceDatabase that may take each over. As long as one "
+            "that servicedb did not make is listed, nothing is taken from the roles that used it before. "
             "Left out: a database that servicedb did not make is never touched.",
             max_length=500,
             json_schema_extra=list_map("databaseName"),

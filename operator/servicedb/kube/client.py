@@ -85,9 +85,11 @@ class KubeClient:
         return await self.request("PATCH", path, body=body, content_type="application/merge-patch+json")
 
     async def delete(self, path: str, *, uid: str) -> None:
-        """Delete the object if it is still the one with `uid`; one that is gone already is as good."""
+        """Delete the object if it is still the one with `uid`, and then what belongs to it; one that is gone already is
+        as good."""
+        options = {"kind": "DeleteOptions", "preconditions": {"uid": uid}, "propagationPolicy": "Background"}
         try:
-            await self.request("DELETE", path, body={"kind": "DeleteOptions", "preconditions": {"uid": uid}})
+            await self.request("DELETE", path, body=options)
         except ApiError as error:
             if error.status not in (404, 409):
                 raise
@@ -159,8 +161,8 @@ def refusal(error: ApiError, *, namespace: str) -> Retryable | Terminal:
     if error.status == 403:
         return Terminal(
             "NamespaceNotGranted",
-            f'the operator may not work with Secrets in namespace "{namespace}"; bind its ClusterRole there with a '
-            "RoleBinding (manifests/ binds cluster-wide)",
+            f'the operator may not do what it has to in namespace "{namespace}"; bind its ClusterRole there with a '
+            f"RoleBinding (manifests/ binds cluster-wide), or look at what refused it: {error.message}",
         )
     if error.status in (404, 409):
         return Busy("Conflict", f'an object in namespace "{namespace}" changed meanwhile; tried again')

@@ -25,12 +25,18 @@ class Key:
 
 DATABASE_SERVERS = "databaseservers"
 SERVICE_DATABASES = "servicedatabases"
-KINDS = {DATABASE_SERVERS: "DatabaseServer", SERVICE_DATABASES: "ServiceDatabase"}
+MIGRATION_RUNS = "migrationruns"
+KINDS = {DATABASE_SERVERS: "DatabaseServer", SERVICE_DATABASES: "ServiceDatabase", MIGRATION_RUNS: "MigrationRun"}
 
 
 def collection(plural: str) -> str:
     """All objects of a kind of ours, in all namespaces."""
     return f"/apis/{GROUP}/{VERSION}/{plural}"
+
+
+def collection_in(namespace_name: str, plural: str) -> str:
+    """All objects of a kind of ours in one namespace."""
+    return f"/apis/{GROUP}/{VERSION}/namespaces/{namespace_name}/{plural}"
 
 
 def crd(plural: str) -> str:
@@ -47,6 +53,26 @@ def secrets(namespace_name: str) -> str:
 
 def secret(namespace_name: str, name: str) -> str:
     return f"{secrets(namespace_name)}/{name}"
+
+
+def config_map(namespace_name: str, name: str) -> str:
+    return f"/api/v1/namespaces/{namespace_name}/configmaps/{name}"
+
+
+def service_account(namespace_name: str, name: str) -> str:
+    return f"/api/v1/namespaces/{namespace_name}/serviceaccounts/{name}"
+
+
+def pods(namespace_name: str) -> str:
+    return f"/api/v1/namespaces/{namespace_name}/pods"
+
+
+def jobs(namespace_name: str) -> str:
+    return f"/apis/batch/v1/namespaces/{namespace_name}/jobs"
+
+
+def job(namespace_name: str, name: str) -> str:
+    return f"{jobs(namespace_name)}/{name}"
 
 
 def events(namespace_name: str) -> str:

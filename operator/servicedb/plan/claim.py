@@ -5,13 +5,15 @@ A database or role without our marker is never altered and never dropped.
 
 from servicedb.errors import NeedsDecision, Retryable, Terminal
 from servicedb.plan.deletion import is_beyond_undoing
+from servicedb.plan.foreign import is_foreign
 from servicedb.plan.marker import Marker, RoleNote
 from servicedb.plan.observed import ServerScan
 from servicedb.plan.wanted import Wanted
 
 
 def claim(wanted: Wanted, seen: ServerScan, *, server: str) -> Marker | None:
-    """The marker under which the database is ours already, or may be now; None when nothing of it is there yet.
+    """The marker under which the database is ours already, or may be now; None when nothing of it is there yet but,
+    where it is to be adopted, a database that servicedb never made.
 
     Raises Terminal when somebody else holds it, NeedsDecision when it is known and not there any more, Retryable while
     it is being dropped.
@@ -64,11 +66,25 @@ def _nothing_may_be_there(wanted: Wanted, seen: ServerScan, server: str) -> None
         raise _marker_lost(wanted, server, f'its owner role "{wanted.names.owner}" is gone')
     if wanted.known_oid is not None and database is None:
         _missing(wanted, int(wanted.known_oid), seen, server)
-    if database is not None:
+    if database is not None and not is_foreign(wanted, seen):
         raise Terminal(
             "Conflict",
             f'database "{wanted.database}" on server "{server}" exists and was not made by servicedb; '
-            f"choose another spec.databaseName, or have an admin drop or rename it",
+            "choose another spec.databaseName, or have an admin drop or rename it, or let this object adopt it, who "
+            f"{_hand_over(wanted, server)}",
+            condition="DatabaseReady",
+        )
+    if database is not None and not (database.allow_connections and database.enterable):
+        why = "the admin may not connect to it" if database.allow_connections else "it takes no connections"
+        run = (
+            f'GRANT CONNECT ON DATABASE "{wanted.database}" TO "{seen.admin}"'
+            if database.allow_connections
+            else f'ALTER DATABASE "{wanted.database}" WITH ALLOW_CONNECTIONS true'
+        )
+        raise Terminal(
+            "NotAdoptable",
+            f'database "{wanted.database}" on server "{server}" can\'t be adopted yet, and nothing was changed: {why}; '
+            f"have its owner run {run}",
             condition="DatabaseReady",
         )
     for name in wanted.role_names:

@@ -1,7 +1,7 @@
 """Conditions: from what happened to what `kubectl wait`, Argo CD and Flux read (kstatus)."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from servicedb.api.common import Condition, ConditionStatus
@@ -29,6 +29,11 @@ def of_problem(problem: Problem) -> list[Finding]:
     kind = RECONCILING if isinstance(problem, Retryable) else STALLED
     findings.append(Finding(kind, "True", problem.reason, problem.message))
     return findings
+
+
+def beside(finding: Finding, other: Finding) -> Finding:
+    """`finding`, which hides nothing of what `other` of the same type has to say."""
+    return replace(finding, message="; ".join(message for message in (finding.message, other.message) if message))
 
 
 def merged(

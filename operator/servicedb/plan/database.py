@@ -3,7 +3,7 @@
 import re
 from collections.abc import Collection, Iterator, Mapping
 
-from servicedb.plan.leaving import leaving
+from servicedb.plan.leaving import former_groups, leaving
 from servicedb.plan.marker import Marker
 from servicedb.plan.observed import PUBLIC, Privilege, ServerScan, Settings
 from servicedb.plan.parameters import ALLOWED
@@ -53,8 +53,11 @@ def database_steps(wanted: Wanted, seen: ServerScan) -> Iterator[Step]:
     seen_privileges = database.privileges if database else _AT_BIRTH
     # What the admin was granted as somebody else's guest becomes the owner's own.
     seen_privileges = frozenset(privilege for privilege in seen_privileges if privilege.grantee != seen.admin)
-    still_used = [name for name in leaving(wanted, seen.roles) if seen.roles[name].login]
-    yield from privilege_steps(wanted, seen_privileges, leaving=still_used)
+    kept = {name for name in leaving(wanted, seen.roles) if seen.roles[name].login}
+    kept.update(former_groups(wanted, seen.roles))
+    if wanted.shared_with is not None:
+        kept |= {privilege.grantee for privilege in seen_privileges} - {*wanted.role_names}
+    yield from privilege_steps(wanted, seen_privileges, leaving=kept)
     yield from _setting_steps(wanted, seen.settings if database else {})
     if database is None or not database.allow_connections:
         yield OpenDatabase("not open yet", wanted.database, wanted.names.owner, wanted.marker.comment())
@@ -94,9 +97,11 @@ def privilege_steps(
 def wanted_settings(wanted: Wanted) -> dict[str, dict[str, str]]:
     """Role ("" for the database itself) -> its settings in this database."""
     path = ", ".join((*wanted.schemas, EXTENSION_SCHEMA))
-    settings = {"": {**wanted.parameters, "search_path": path}}
+    of_all = {**wanted.parameters, "search_path": path}
+    alone = wanted.shared_with is None  # else those who share it keep the settings that they know
+    settings = {"": of_all} if alone else {}
     for half, login in wanted.halves():
-        settings[half] = {**login.parameters, "role": login.works_as}
+        settings[half] = {**({} if alone else of_all), **login.parameters, "role": login.works_as}
     return settings
 
 

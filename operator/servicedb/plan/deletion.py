@@ -1,43 +1,20 @@
-"""Dropping a database for good: when it falls due, what has to be given up with it, and what must not be.
+"""Dropping a database for good: when it falls due, what is looked at before, and in which order its roles go.
 
 A database is dropped only with the OID that its marker knows, and only whole, with its roles: where one of them holds
 something elsewhere that may be worth keeping, nothing is dropped at all until a person has looked at it.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from servicedb.api.strings import Duration
 from servicedb.errors import NeedsDecision
-from servicedb.naming import LOCK_DATABASE, RoleNames
+from servicedb.naming import RoleNames
+from servicedb.plan.holdings import Holding, what_is_kept
 from servicedb.plan.marker import Marker, RoleNote
 from servicedb.plan.observed import Database, Role, ServerScan
-from servicedb.plan.steps import DropOwned, DropRole
 
 _LISTED = 5
-
-_KINDS = {"pg_class": "tables, views or sequences", "pg_proc": "routines", "pg_namespace": "schemas"}
-"""How a message names what a catalogue holds; any other by the catalogue's own name."""
-
-_MAY_GO = frozenset({"pg_largeobject", "pg_default_acl", "pg_user_mapping", "pg_auth_members"})
-"""What a role may own outside of its database and yet be dropped: large objects that a login made in `postgres`, and
-what only grants something."""
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Dependency:
-    """Something of a server that keeps `role` from being dropped.
-
-    `database` is None for what belongs to none. `catalog` says of what kind it is (pg_class, pg_proc...); `owned` False
-    means privileges, or a mention in a policy. Source: PostgreSQL documentation, "pg_shdepend".
-    """
-
-    role: str
-    database: str | None
-    catalog: str
-    owned: bool
-    count: int = 1
 
 
 def due_at(marker: Marker) -> datetime | None:
@@ -107,37 +84,14 @@ def check_nothing_is_prepared(database: str, count: int, *, server: str) -> None
         )
 
 
-def check_nothing_is_kept(database: str, dependencies: Iterable[Dependency], *, server: str) -> None:
+def check_nothing_is_kept(database: str, holdings: Iterable[Holding], *, server: str) -> None:
     """Raise NeedsDecision when a role owns something outside of `database` that is more than a leftover."""
-    kept = sorted(one for one in dependencies if one.owned and one.database != database and one.catalog not in _MAY_GO)
-    if not kept:
-        return
-    listed = "; ".join(_described(one) for one in kept[:_LISTED]) + ("; and more" if len(kept) > _LISTED else "")
-    role = kept[0].role
-    raise NeedsDecision(
-        "DropBlocked",
-        f'database "{database}" on server "{server}" is not dropped, nor any role of it, since {listed}: it may be a '
-        f'copy that somebody keeps; have a DBA give that to another role (there: REASSIGN OWNED BY "{role}" TO ...), '
-        "or drop it",
-    )
-
-
-def _described(one: Dependency) -> str:
-    what = _KINDS.get(one.catalog, f"entries of {one.catalog}")
-    where = f'in database "{one.database}"' if one.database is not None else "on the server"
-    return f'role "{one.role}" owns {one.count} {what} {where}'
-
-
-def drop_role_steps(
-    database: str, roles: Sequence[str], dependencies: Iterable[Dependency]
-) -> tuple[list[DropOwned], list[DropRole]]:
-    """What frees `roles` of all that they hold outside of `database`, and what then drops them, together.
-
-    What belongs to no database is given up from the operator's own: DROP OWNED BY sees to shared objects everywhere.
-    """
-    held = {(one.database or LOCK_DATABASE, one.role) for one in dependencies if one.database != database}
-    freed = [DropOwned("it holds something outside of its database", role, place) for place, role in sorted(held)]
-    return freed, [DropRole("its object is gone, and the grace over", role) for role in roles]
+    kept = what_is_kept(one for one in holdings if one.database != database)
+    if kept is not None:
+        raise NeedsDecision(
+            "DropBlocked",
+            f'database "{database}" on server "{server}" is not dropped, nor any role of it, since {kept}',
+        )
 
 
 def waiting(markers: Iterable[tuple[str, Marker]]) -> str:

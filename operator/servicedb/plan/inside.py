@@ -1,6 +1,6 @@
 """What stands inside a database: schemas, extensions and the privileges that new objects are born with."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 from servicedb.errors import Terminal
 from servicedb.plan.database import EXTENSION_SCHEMA
@@ -73,8 +73,11 @@ def privileges_by_access(access: Access, object_type: str) -> tuple[str, ...]:
     return (_READ_WRITE if access is Access.READ_WRITE else _READ_ONLY).get(object_type, ())
 
 
-def inside_steps(wanted: Wanted, seen: InsideScan, *, admin: str, admin_superuser: bool) -> Iterator[InsideStep]:
-    """Yield what leads from `seen` to `wanted`. Raises Terminal for an extension that can't be had.
+def inside_steps(
+    wanted: Wanted, seen: InsideScan, *, admin: str, admin_superuser: bool, former: Collection[str] = ()
+) -> Iterator[InsideStep]:
+    """Yield what leads from `seen` to `wanted`. Raises Terminal for an extension that can't be had. The groups in
+    `former` keep what they have.
 
     The steps before that are to be carried out all the same: extensions come last, so that one that can't be had holds
     up nothing else; but where one is to go into public, that is handed over after it.
@@ -85,18 +88,18 @@ def inside_steps(wanted: Wanted, seen: InsideScan, *, admin: str, admin_superuse
             yield RevokeByDefault("not in the spec", wanted.names.owner, object_type, privilege)
         for privilege in sorted(goal - there):
             yield GrantByDefault("missing", wanted.names.owner, object_type, privilege)
-    yield from _extension_schema_steps(wanted, seen, admin=admin)
+    yield from _extension_schema_steps(wanted, seen, admin=admin, admin_superuser=admin_superuser, former=former)
     schemas = [
         step
         for name in dict.fromkeys(("public", *wanted.schemas))
-        for step in _schema_steps(wanted, name, seen.schemas.get(name))
+        for step in _schema_steps(wanted, name, seen.schemas.get(name), former)
     ]
-    schemas += [
-        step
-        for name, schema in sorted(seen.schemas.items())
-        if name not in ("public", EXTENSION_SCHEMA, *wanted.schemas) and schema.owner == wanted.names.owner
-        for step in _strangers_in_schema(wanted, schema)
-    ]
+    others = [seen.schemas[name] for name in sorted({*seen.schemas} - {"public", EXTENSION_SCHEMA, *wanted.schemas})]
+    for schema in others:
+        if schema.owner == wanted.names.owner:
+            schemas += _strangers_in_schema(wanted, schema, former)
+        elif schema.owner in (wanted.shared_with or ()) and not schema.of_extension:
+            schemas += _schema_steps(wanted, schema.name, schema, former)
     held_back = _at_birth(seen) and any(extension.schema == "public" for extension in wanted.extensions)
     if not held_back:
         yield from schemas
@@ -106,40 +109,56 @@ def inside_steps(wanted: Wanted, seen: InsideScan, *, admin: str, admin_superuse
         yield from schemas
 
 
+def following_schemas(wanted: Wanted, seen: InsideScan) -> Iterator[ChangeSchemaOwner]:
+    """Yield what keeps the schemas that belong to whoever owns the database from following it, when that changes hands
+    and the owner of before is to keep what it could do there."""
+    for name, schema in sorted(seen.schemas.items()):
+        if schema.owner == _OWNER_AT_BIRTH and name != EXTENSION_SCHEMA:
+            yield ChangeSchemaOwner("owned by whoever owns the database", name, wanted.names.owner, schema.owner)
+
+
 def _at_birth(seen: InsideScan) -> bool:
     """Whether schema public is as template0 has it: no tenant has been in this database."""
     public = seen.schemas.get("public")
     return public is not None and public.owner == _OWNER_AT_BIRTH
 
 
-def _schema_steps(wanted: Wanted, name: str, seen: Schema | None) -> Iterator[InsideStep]:
+def _schema_steps(wanted: Wanted, name: str, seen: Schema | None, former: Collection[str]) -> Iterator[InsideStep]:
     owner = wanted.names.owner
     groups = frozenset(Privilege(group, "USAGE") for group in wanted.groups)
     if seen is None:
         yield CreateSchema("missing", name, owner)
         return  # born with USAGE for the groups: the owner role's default privileges
     if seen.owner != owner:
-        yield ChangeSchemaOwner("owned by another role", name, owner)
+        take_up = not seen.reached
+        yield ChangeSchemaOwner("owned by another role", name, owner, seen.owner, take_up)
     for privilege in sorted(seen.privileges - groups):
-        if privilege.grantee not in (owner, seen.owner):
+        kept = wanted.shared_with is not None and privilege.grantee not in wanted.role_names
+        if privilege.grantee not in (owner, seen.owner, *former) and not kept:
             yield RevokeOnSchema("not in the spec", name, privilege)
     for privilege in sorted(groups - seen.privileges):
         yield GrantOnSchema("missing", name, privilege)
 
 
-def _strangers_in_schema(wanted: Wanted, seen: Schema) -> Iterator[InsideStep]:
+def _strangers_in_schema(wanted: Wanted, seen: Schema, former: Collection[str]) -> Iterator[InsideStep]:
     """Of a schema that a migration made, the groups' privileges are the migration's decision."""
-    own = {*wanted.role_names}
+    if wanted.shared_with is not None:
+        return
+    own = {*wanted.role_names, *former}
     for privilege in sorted(seen.privileges):
         if privilege.grantee not in own:
             yield RevokeOnSchema("held by a role that is not of this database", seen.name, privilege)
 
 
-def _extension_schema_steps(wanted: Wanted, seen: InsideScan, *, admin: str) -> Iterator[InsideStep]:
+def _extension_schema_steps(
+    wanted: Wanted, seen: InsideScan, *, admin: str, admin_superuser: bool, former: Collection[str]
+) -> Iterator[InsideStep]:
     schema = seen.schemas.get(EXTENSION_SCHEMA)
     groups = frozenset(Privilege(role, "USAGE") for role in (wanted.names.owner, *wanted.groups))
     if schema is None:
         yield CreateSchema("the administrator's own, for extensions", EXTENSION_SCHEMA, None)
+    elif schema.owner != admin and schema.reached and schema.of_role_maker and not admin_superuser:
+        yield ChangeSchemaOwner("of an earlier admin", EXTENSION_SCHEMA, admin)
     elif schema.owner != admin:
         raise Terminal(
             "ExtensionSchemaTaken",
@@ -151,7 +170,7 @@ def _extension_schema_steps(wanted: Wanted, seen: InsideScan, *, admin: str) -> 
         )
     there = schema.privileges if schema else frozenset()
     for privilege in sorted(there - groups):
-        if schema is not None and privilege.grantee != schema.owner:
+        if schema is not None and privilege.grantee not in (schema.owner, admin, *former):
             yield RevokeOnSchema("not in the spec", EXTENSION_SCHEMA, privilege)
     for privilege in sorted(groups - there):
         yield GrantOnSchema("missing", EXTENSION_SCHEMA, privilege)

@@ -1,7 +1,8 @@
-"""Logins on their way out: when each loses LOGIN, and what goes after that: Secrets, and the roles themselves.
+"""Roles on their way out: when each login loses LOGIN, and what goes after that: Secrets, and the roles themselves.
 
 The halves of a login that the spec names are closed in turn and never dropped (plan/roles.py). Here are those that
-the spec no longer names: of a role taken out of it, or under a loginName of before.
+the spec no longer names: of a role taken out of it, or under a loginName of before; and the group of a role that has
+no overrides any more, which sessions from before still work as.
 """
 
 from collections.abc import Iterator, Mapping
@@ -29,14 +30,29 @@ def leaving(wanted: Wanted, roles: Mapping[str, Role]) -> dict[str, RoleNote]:
 
     Until they are dropped, their memberships stay as they are: by those a login with a fixed name is found.
     """
-    notes = {name: note_on(wanted, role) for name, role in roles.items() if name not in wanted.role_names}
+    named = frozenset(wanted.role_names)
+    notes = {name: note_on(wanted, role) for name, role in roles.items() if name not in named}
     return {name: note for name, note in sorted(notes.items()) if note is not None}
+
+
+def former_groups(wanted: Wanted, roles: Mapping[str, Role]) -> dict[str, RoleNote]:
+    """Groups of single roles that have no overrides any more, or are gone themselves, with their notes.
+
+    Until they are dropped they keep what they hold: a session that works as one goes on.
+    """
+    notes = {name: RoleNote.read(role.comment) for name, role in sorted(roles.items()) if name not in wanted.role_names}
+    return {
+        name: note
+        for name, note in notes.items()
+        if note is not None and note.owner == wanted.names.owner and name == f"{wanted.database}__{note.role}"
+    }
 
 
 def leaving_steps(
     wanted: Wanted, states: Mapping[str, LoginState], roles: Mapping[str, Role], *, now: datetime, overlap: timedelta
 ) -> Iterator[LoginStep]:
-    """Close the logins whose overlap is over, which begins only when the login in their place is in use."""
+    """Close the logins whose overlap is over, which begins only when the login in their place is in use. A group's
+    begins when the spec has no need of it."""
     for name, note in leaving(wanted, roles).items():
         if not roles[name].login or note.role in _awaited(wanted, states):
             continue
@@ -45,13 +61,17 @@ def leaving_steps(
             yield NoteOnLogin("no longer in the spec: its time to leave is noted", name, retiring.comment())
         if retiring.retire_at is not None and now >= retiring.retire_at:
             yield CloseLogin("no longer in the spec", name)
+    for name, note in former_groups(wanted, roles).items():
+        if note.retire_at is None:
+            retiring = replace(note, retire_at=now + overlap)
+            yield NoteOnLogin("no longer in the spec: its time to leave is noted", name, retiring.comment())
 
 
 def departure_steps(
     wanted: Wanted, states: Mapping[str, LoginState], roles: Mapping[str, Role], *, now: datetime
 ) -> list[Step]:
     """What goes for good, in this order: Secrets that nobody is to use any more, their names in the logins' notes,
-    logins that are closed and that the spec does not name."""
+    logins that are closed and that the spec does not name, groups that it has no need of."""
     notes = {name: note for name in roles if (note := note_on(wanted, roles[name])) is not None}
     gone = _past_secrets(wanted, {name: (roles[name].login, note) for name, note in notes.items()}, now)
     steps: list[Step] = [DeleteSecret("nobody is to use it any more", role, name) for name, role in gone.items()]
@@ -65,16 +85,20 @@ def departure_steps(
     for name, note in leaving(wanted, roles).items():
         if not roles[name].login and note.role not in awaited:
             steps.append(DropRole("no longer in the spec", name))
+    for name, note in former_groups(wanted, roles).items():
+        if note.retire_at is not None and now >= note.retire_at:
+            steps.append(DropRole("no longer in the spec", name))
     return steps
 
 
 def next_retirement(wanted: Wanted, roles: Mapping[str, Role], *, after: datetime) -> datetime | None:
-    """When the next login or Secret of this database has had its overlap; None where none is on its way out.
+    """When the next role or Secret of this database has had its overlap; None where none is on its way out.
 
     What was due at `after` and is still there waits for something else, not for a time.
     """
     notes = [note for role in roles.values() if role.login and (note := note_on(wanted, role)) is not None]
-    times = [note.retire_at for note in notes] + [left.until for note in notes for left in note.left]
+    times = [note.retire_at for note in (*notes, *former_groups(wanted, roles).values())]
+    times += [left.until for note in notes for left in note.left]
     return min((time for time in times if time is not None and time > after), default=None)
 
 

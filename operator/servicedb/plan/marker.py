@@ -5,8 +5,10 @@ shorter note that points at the owner role; it is repaired from the marker, neve
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Self
 
 FORMAT = 1
@@ -18,7 +20,8 @@ class Marker:
 
     `cluster` is the UID of the namespace kube-system, `crd` that of the CustomResourceDefinition. `oid` is
     the database's, known once it has been opened. When the object was found gone `released` is set, or with policy
-    Delete `deleted_at`, and when the drop has begun `dropping`, each to the time (RFC 3339).
+    Delete `deleted_at`, and when the drop has begun `dropping`, each to the time (RFC 3339). `shared_with` are the
+    roles that owned something in a database that servicedb did not make, and keep what they could do; None: nobody.
     """
 
     cluster: str
@@ -33,6 +36,7 @@ class Marker:
     released: str | None = None
     deleted_at: str | None = None
     dropping: str | None = None
+    shared_with: tuple[str, ...] | None = None
 
     @property
     def let_go(self) -> bool:
@@ -61,8 +65,10 @@ class Marker:
     @classmethod
     def read(cls, comment: str | None) -> Self | None:
         """The marker in `comment`, or None where there is none that this version understands."""
-        values = _written_by_us(comment)
+        values = {**_written_by_us(comment)}
         known = {field.name for field in fields(cls)}
+        shared = values.get("shared_with")
+        values["shared_with"] = _names(shared) if isinstance(shared, list) else None
         try:
             marker = cls(**{key: value for key, value in values.items() if key in known})
         except TypeError:
@@ -95,8 +101,8 @@ class RoleNote:
     those that hold it besides, since secretName was changed. `access` is what the login may do (as in spec.roles).
     `awaited` are Secrets that are about to be made for a login: they are named before they are there, so that one of
     which nothing came is found. `retire_at` stands on a login whose Secret has moved on: from then it may no longer log
-    in. `granted` stands on a group that has had its first grants on what was there: from then on a migration's own
-    REVOKE is respected.
+    in; and on a group that the spec has no need of: from then it may be dropped. `granted` stands on a group that has
+    had its first grants on what was there: from then on a migration's own REVOKE is respected.
     """
 
     owner: str
@@ -137,7 +143,7 @@ class RoleNote:
     @classmethod
     def read(cls, comment: str | None) -> Self | None:
         """The note in `comment`, or None where there is none; a time that can't be read counts as not noted."""
-        values = _written_by_us(comment)
+        values = {**_written_by_us(comment)}
         match values:
             case {"owner": str(owner), "role": str(role)}:
                 return cls(
@@ -153,8 +159,9 @@ class RoleNote:
         return None
 
 
-def _written_by_us(comment: str | None) -> dict[str, Any]:
-    """The values in a comment of this format; none of any other."""
+@lru_cache(maxsize=4096)
+def _written_by_us(comment: str | None) -> Mapping[str, Any]:
+    """The values in a comment of this format; none of any other. Each is asked for many times in a round."""
     try:
         value = json.loads(comment or "")
     except (ValueError, RecursionError):

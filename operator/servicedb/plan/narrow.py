@@ -41,6 +41,10 @@ class Narrowed:
             concerned = named or database_of.get(role_name)  # "" where a role has it in every database
             if concerned is not None:
                 self._settings[concerned][(named, role_name)] = settings
+        for database, marker in markers(scan).items():
+            for name in marker.shared_with or ():
+                if name in scan.roles:
+                    self._roles[database].setdefault(name, scan.roles[name])
 
     def differs(self, earlier: "Narrowed", database: str) -> bool:
         """Whether anything of `database` is other than it was in an `earlier` look, its counter of changes included."""

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Self
 
+from servicedb.plan.foreign import is_left_alone
 from servicedb.plan.inside import privileges_by_access
 from servicedb.plan.marker import RoleNote
 from servicedb.plan.observed import PUBLIC, ColumnPrivileges, ObjectGroup, ObjectName, ObjectScan, Privilege, Role
@@ -25,6 +26,12 @@ _TYPES = {"TABLE": "TABLES", "SEQUENCE": "SEQUENCES", "ROUTINE": "ROUTINES"}
 
 _IN_A_NULL_ACL = {"ROUTINE": frozenset({Privilege(PUBLIC, "EXECUTE")})}
 """What others may do without any GRANT. Source: PostgreSQL documentation, "Privileges"."""
+
+_EVERYTHING = {
+    "TABLE": frozenset({"SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER"}),
+    "SEQUENCE": frozenset({"SELECT", "USAGE", "UPDATE"}),
+    "ROUTINE": frozenset({"EXECUTE"}),
+}
 
 _STRANGER = "held by a role that is not of this database"
 
@@ -51,8 +58,12 @@ def object_steps(
 ) -> Iterator[InsideStep]:
     """Yield what leads from `seen` to `wanted`, and the note on groups that get their first grants by it."""
     holders = Holders.of(wanted, roles, anew=anew)
-    for group in seen.groups:
-        for part in _parts(group):
+    groups, at_once = seen.groups, _AT_ONCE
+    if wanted.shared_with is not None:
+        yield from _before_hands_change(holders, groups)
+        groups, at_once = tuple(sorted(groups, key=_place)), 1  # no more is locked at once than one object
+    for group in groups:
+        for part in _parts(group, at_once):
             yield from _group_steps(holders, part)
     for column in seen.columns:
         yield from _column_steps(holders, column)
@@ -83,13 +94,40 @@ def awaited(wanted: Wanted, seen: ObjectScan) -> list[str]:
     return [f"{schema}.{name}" for schema, name in overridden(wanted) if (schema, name) not in there]
 
 
-def _parts(group: ObjectGroup) -> Iterator[ObjectGroup]:
+def _before_hands_change(holders: Holders, groups: Iterable[ObjectGroup]) -> Iterator[GrantOnObjects]:
+    """What the owner role needs beforehand: a view or a function that it has been given already reads, as its owner,
+    what it is yet to be given."""
+    owner = holders.wanted.names.owner
+    for group in groups:
+        if group.kind not in _TYPES or not _changes_hands(holders, group):
+            continue
+        held = {one.privilege for one in group.privileges or () if one.grantee == owner}
+        if missing := _EVERYTHING[group.kind] - held:
+            for part in _parts(group, _AT_ONCE):
+                acting_for = None if part.reached else part.owner
+                yield GrantOnObjects("it is about to own them", part.names, owner, _sorted(missing), acting_for)
+
+
+def _place(group: ObjectGroup) -> int:
+    """Tables first: row security passes over their owner alone, and a view or a function that has been given away
+    before them would see fewer rows. Sequences of columns after the tables that they follow."""
+    return 1 if group.view or group.kind == "ROUTINE" else 2 if group.linked else 0
+
+
+def _changes_hands(holders: Holders, group: ObjectGroup) -> bool:
+    alone = is_left_alone(holders.wanted, group.owner, by_superuser=group.by_superuser)
+    return group.owner != holders.wanted.names.owner and not alone
+
+
+def _parts(group: ObjectGroup, at_once: int) -> Iterator[ObjectGroup]:
     """A group of many objects in pieces of a size for one statement."""
-    for start in range(0, len(group.names), _AT_ONCE):
-        yield replace(group, names=group.names[start : start + _AT_ONCE])
+    for start in range(0, len(group.names), at_once):
+        yield replace(group, names=group.names[start : start + at_once])
 
 
 def _group_steps(holders: Holders, seen: ObjectGroup) -> Iterator[ObjectStep]:
+    if is_left_alone(holders.wanted, seen.owner, by_superuser=seen.by_superuser):
+        return
     owner = holders.wanted.names.owner
     elsewhere = seen.owner != owner
     if elsewhere and not seen.linked:
@@ -138,6 +176,8 @@ def _taken_back(
     grantable, strangers = defaultdict(set), defaultdict(set)
     for privilege in seen:
         if privilege.grantee not in holders.own:
+            if holders.wanted.shared_with is not None:
+                continue
             strangers[privilege.grantee].add(privilege.privilege)
         elif privilege.grantable and privilege.grantee != holders.wanted.names.owner:
             grantable[privilege.grantee].add(privilege.privilege)

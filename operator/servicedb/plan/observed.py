@@ -54,11 +54,24 @@ class Role:
 
 
 @dataclass(frozen=True, slots=True)
+class OwnerInside:
+    """A role that owns a database, or something in its schemas; `example` is one thing of it, as a message names it.
+
+    `reached`: the admin has its privileges, or may give itself them.
+    """
+
+    role: Role
+    example: str
+    reached: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Database:
     """A row of pg_database. `changes` is (stats_reset, tuples changed): it moves when the inside may have.
 
     `valid` False: a DROP DATABASE was interrupted, and nothing but another one is possible any more. `owner_reached`:
-    the admin has the owner's privileges; `enterable`: it may connect.
+    the admin has the owner's privileges; `enterable`: it may connect. `owners` were looked for only where the database
+    is about to be adopted.
     """
 
     name: str
@@ -71,6 +84,7 @@ class Database:
     valid: bool = True
     owner_reached: bool = True
     enterable: bool = True
+    owners: tuple[OwnerInside, ...] = ()
 
 
 Settings = Mapping[str, str]
@@ -100,9 +114,15 @@ class ServerScan:
 
 @dataclass(frozen=True, slots=True)
 class Schema:
+    """`reached`: the admin has the owner's privileges. `of_extension`: it is a part of an extension. `of_role_maker`:
+    its owner has CREATEROLE, as an administrator has and a tenant never."""
+
     name: str
     owner: str
     privileges: frozenset[Privilege]
+    reached: bool = True
+    of_extension: bool = False
+    of_role_maker: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,15 +156,19 @@ class InsideScan:
 
 @dataclass(frozen=True, slots=True, order=True)
 class ObjectName:
-    """One object in a schema. `kind` is TABLE (all that GRANT takes for one, views, too), SEQUENCE, ROUTINE or TYPE.
+    """One object in a schema. `kind` is TABLE (all that GRANT takes for one, views, too), SEQUENCE, ROUTINE, TYPE, or
+    one of those that nobody is granted anything on, spelt as in ALTER: OPERATOR CLASS, STATISTICS, ...
 
-    `arguments` are the types of a routine's arguments, each as (schema, name), with which its name is unique.
+    `arguments` are the types of a routine's arguments or an operator's operands, each as (schema, name), with which
+    its name is unique; ("", "") where an operator has no operand. `method` is the access method of an operator class
+    or family.
     """
 
     kind: str
     schema: str
     name: str
     arguments: tuple[tuple[str, str], ...] = ()
+    method: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,8 +176,9 @@ class ObjectGroup:
     """Objects of one kind in one schema that have the same owner and the same privileges: most databases have few.
 
     `privileges` leave out the owner's own; None: nobody has granted or revoked anything (the ACL is NULL). `sample` is
-    the OID of one of them. `reached`: the admin has the owner's privileges. `linked`: sequences of columns, which
-    follow their table's owner. `names` are filled in only for groups in which something has to be done.
+    the OID of one of them. `reached`: the admin has the owner's privileges; `by_superuser`: the owner is one. `linked`:
+    sequences of columns, which follow their table's owner. `view`: tables that are views, materialized ones, too.
+    `names` are filled in only for groups in which something has to be done.
     """
 
     kind: str
@@ -164,6 +189,8 @@ class ObjectGroup:
     sample: int
     reached: bool = True
     linked: bool = False
+    view: bool = False
+    by_superuser: bool = False
     names: tuple[ObjectName, ...] = ()
 
 

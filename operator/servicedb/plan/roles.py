@@ -45,7 +45,7 @@ def role_steps(
     yield from _role(Role(wanted.names.owner, login=False), marker.comment(), roles)
     for group in wanted.all_groups:
         note = group_note(wanted, group, roles, anew=marker.oid is None)
-        yield from _role(Role(group.name, login=False), note.comment(), roles)
+        yield from _role(Role(group.name, login=False), note.comment(), roles, course=_was_leaving(roles, group))
     for login in wanted.logins:
         state = states.get(login.role, LoginState(None, None))
         for half, of_half in wanted.halves(login):
@@ -75,7 +75,8 @@ def earlier_access(wanted: Wanted, states: Mapping[str, LoginState], roles: Mapp
 def group_note(wanted: Wanted, group: Group, roles: Mapping[str, Role], *, anew: bool = False) -> RoleNote:
     """What the comment of `group` should say. One made before its database needs no first grants: nothing is there.
 
-    Where the comment was lost, they were given: a migration's own REVOKEs weigh more than a grant too few.
+    Where the comment was lost, they were given: a migration's own REVOKEs weigh more than a grant too few. One that
+    was on its way out gets them again: what was made meanwhile it was not born with.
     """
     note = RoleNote(wanted.names.owner, group.note)
     seen = roles.get(group.name)
@@ -83,7 +84,12 @@ def group_note(wanted: Wanted, group: Group, roles: Mapping[str, Role], *, anew:
         return replace(note, granted=anew)
     noted = RoleNote.read(seen.comment)
     lost = noted is None or noted.owner != note.owner
-    return replace(note, granted=lost or (noted is not None and noted.granted))
+    return replace(note, granted=lost or (noted is not None and noted.granted and noted.retire_at is None))
+
+
+def _was_leaving(roles: Mapping[str, Role], group: Group) -> bool:
+    noted = RoleNote.read(roles[group.name].comment) if group.name in roles else None
+    return noted is not None and noted.retire_at is not None
 
 
 def _login(
@@ -156,7 +162,7 @@ def _awaited(login: Login, noted: RoleNote, state: LoginState) -> tuple[str, ...
 
 
 def _role(role: Role, comment: str, roles: Mapping[str, Role], *, course: bool = False) -> Iterator[RoleStep]:
-    """`course`: its comment is a login's note, which changes in the course of time, too."""
+    """`course`: its comment is the note of a role that comes or goes, which changes in the course of time, too."""
     seen = roles.get(role.name)
     if seen is None:
         yield CreateRole("missing", role.name, role.login, role.inherit, role.connection_limit, comment)

@@ -71,7 +71,8 @@ class WantedExtension:
 class Wanted:
     """One database with everything that belongs to it.
 
-    `adoptable`: the server's admins let this object take the database over when nobody stands for it any more.
+    `adoptable`: the server's admins let this object take the database over when nobody stands for it any more, or when
+    servicedb never made it (plan.foreign.shared says who shares the latter kind).
     """
 
     database: str
@@ -91,13 +92,18 @@ class Wanted:
     earlier: Mapping[str, Access] = field(default_factory=dict)
     """Half -> the access that it keeps as long as it may log in, where the spec has another one by now."""
 
+    @property
+    def shared_with(self) -> tuple[str, ...] | None:
+        return self.marker.shared_with
+
     def halves(self, *logins: Login) -> Iterator[tuple[str, Login]]:
-        """Every half of `logins` (left out: of all), with the login as it stands for that half."""
+        """Every half of `logins` (left out: of all), with the login as it stands for that half. A group of its own is
+        never left for one that may do more, but by an owner, who had none."""
         for login in logins or self.logins:
             for half in login.halves:
                 access = self.earlier.get(half, login.access)
-                own = login.overrides is not None or access is login.access
-                role = login.works_as if own else works_as(self.names, access)
+                whole = access is not login.access and (login.overrides is None or access is Access.OWNER)
+                role = works_as(self.names, access) if whole else login.works_as
                 yield half, replace(login, access=access, works_as=role)
 
     @property

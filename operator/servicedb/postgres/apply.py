@@ -12,6 +12,7 @@ from psycopg import AsyncConnection, sql
 from psycopg.errors import (
     InsufficientPrivilege,
     InvalidGrantOperation,
+    LockNotAvailable,
     UndefinedColumn,
     UndefinedFunction,
     UndefinedObject,
@@ -20,14 +21,20 @@ from psycopg.errors import (
 from pydantic import SecretStr
 
 from servicedb.errors import Busy
+from servicedb.plan.foreign import apart
+from servicedb.plan.lines import drift_line, one_line
 from servicedb.plan.marker import Marker
 from servicedb.plan.observed import Membership
 from servicedb.plan.steps import (
     NEEDED,
+    TAKES_BACK,
     ChangeDatabaseOwner,
     ChangeObjectOwner,
+    ChangeSchemaOwner,
     DatabaseStep,
+    GrantOnObjects,
     InsideStep,
+    NoteGranted,
     ObjectStep,
     OpenDatabase,
     RoleStep,
@@ -40,6 +47,9 @@ from servicedb.postgres.execute import grant, revoke, set_verifier, statements
 OnStep = Callable[[Step], None]
 """Told of each step just before it is carried out: for the log, the metrics, and whoever else wants to watch."""
 
+
+_PATIENCE = sql.SQL("SET lock_timeout = '500ms'")
+"""Who waits for a table longer than deadlock_timeout (1 s) may see an application's statement ended in its place."""
 
 _REFUSALS = (WithoutEffect, InsufficientPrivilege, InvalidGrantOperation)
 _GONE = (UndefinedTable, UndefinedFunction, UndefinedObject, UndefinedColumn)
@@ -57,8 +67,9 @@ class Refused:
 class Executor:
     """Carries out steps as the administrator `admin`. `on_step` hears of each before it is sent.
 
-    With `lenient`, what a working database can do without (plan.steps.NEEDED names the rest) may be refused: all
-    others of its group are carried out, still in one transaction, and what was refused is returned.
+    What takes back something that was done to roles by hand may be refused, and with `lenient` all that a working
+    database can do without (plan.steps.NEEDED names the rest): all others of its group are carried out, still in one
+    transaction, and what was refused is returned.
     """
 
     admin: str
@@ -85,9 +96,10 @@ class Executor:
         await _send(connection, _statements(connection, step))
 
     async def database(
-        self, connection: AsyncConnection[Any], steps: Sequence[DatabaseStep], owner: str
+        self, connection: AsyncConnection[Any], steps: Sequence[DatabaseStep | ChangeSchemaOwner], owner: str
     ) -> list[Refused]:
-        """One transaction; the marker that opens a database gets its OID here, where it is known."""
+        """One transaction; the marker that opens a database gets its OID here, where it is known. Schemas that are to
+        change hands with their database do so on a connection inside it."""
         parts: list[_Part] = []
         for step in steps:
             self.on_step(step)
@@ -108,6 +120,33 @@ class Executor:
                 raise Busy("ObjectChanged", f"an object was changed or dropped meanwhile: {words_of(error)}") from None
             raise
 
+    async def inside_apart(
+        self, connection: AsyncConnection[Any], steps: Sequence[InsideStep], owner: str
+    ) -> list[Refused]:
+        """The same with each object in a transaction of its own, for a database in which others are at work: at no time
+        is a second table waited for with one locked. What is in use is passed over; raises Busy for it in the end.
+        """
+        refused: list[Refused] = []
+        busy: Busy | None = None
+        await connection.execute(_PATIENCE)
+        for part in apart(steps):
+            if busy is not None and any(isinstance(step, NoteGranted) for step in part):
+                continue  # not everything has its grants
+            try:
+                refused += await self.inside(connection, part, owner)
+            except Busy:
+                continue  # gone or changed meanwhile: the next look sees what it is by then
+            except LockNotAvailable:
+                what = one_line(drift_line(part[0]).partition(":")[0])
+                busy = Busy(
+                    "ObjectBusy",
+                    f"{what} is in use by a long transaction, and is left for now; the rest goes on, and it is tried "
+                    "again (pg_stat_activity shows who holds it)",
+                )
+        if busy is not None:
+            raise busy
+        return refused
+
     async def _together(
         self, connection: AsyncConnection[Any], parts: Sequence["_Part"], *, acting_for: Collection[str]
     ) -> list[Refused]:
@@ -116,7 +155,7 @@ class Executor:
             async with transaction(connection):
                 await _send(connection, self._acting_for(connection, acting_for, parts))
         except _REFUSALS:
-            if not self.lenient or any(isinstance(step, OpenDatabase) for step, _ in parts):
+            if not any(self._may_be_refused(step) for step, _ in parts):
                 raise
         else:
             return []
@@ -127,11 +166,14 @@ class Executor:
                     async with transaction(connection):
                         await _send(connection, self._acting_for(connection, acting_for, [part]))
                 except _REFUSALS as error:
-                    if isinstance(part[0], NEEDED):
+                    if not self._may_be_refused(part[0]):
                         raise
                     words = words_of(error) if isinstance(error, psycopg.Error) else str(error)
                     refused.append(Refused(part[0], words))
         return refused
+
+    def _may_be_refused(self, step: Step) -> bool:
+        return isinstance(step, TAKES_BACK) or (self.lenient and not isinstance(step, NEEDED))
 
     def _acting_for(
         self, connection: AsyncConnection[Any], owners: Collection[str], parts: Sequence["_Part"]
@@ -144,7 +186,10 @@ class Executor:
         handing_over = [
             step.present_owner
             for step, _ in parts
-            if isinstance(step, ChangeDatabaseOwner | ChangeObjectOwner) and step.take_up
+            if isinstance(step, ChangeDatabaseOwner | ChangeSchemaOwner | ChangeObjectOwner) and step.take_up
+        ]
+        handing_over += [
+            step.acting_for for step, _ in parts if isinstance(step, GrantOnObjects) and step.acting_for is not None
         ]
         memberships = [
             Membership(owner, self.admin, inherit=True, set_role=True)

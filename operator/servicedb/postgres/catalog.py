@@ -9,6 +9,7 @@ from typing import Any, LiteralString
 from psycopg import AsyncConnection
 from psycopg.rows import dict_row
 
+from servicedb.plan.inside import AT_BIRTH
 from servicedb.plan.observed import (
     PUBLIC,
     AvailableExtension,
@@ -22,20 +23,7 @@ from servicedb.plan.observed import (
     ServerScan,
 )
 
-# Everything where %(database)s is NULL; else what is one database's: its roles by name, those between %(first)s and
-# %(after)s (an index serves a range, not a prefix), and what is a member of them.
 _SHARED: LiteralString = """
-WITH named AS MATERIALIZED (
-    SELECT oid FROM pg_roles WHERE rolname = ANY (%(roles)s)
-    UNION SELECT oid FROM pg_roles WHERE rolname >= %(first)s AND rolname < %(after)s
-), chosen AS MATERIALIZED (
-    SELECT r.* FROM pg_roles r WHERE %(database)s::text IS NULL
-    UNION ALL SELECT r.* FROM pg_roles r WHERE r.oid IN (
-        SELECT oid FROM named UNION SELECT m.member FROM pg_auth_members m WHERE m.roleid IN (SELECT oid FROM named))
-), bases AS MATERIALIZED (
-    SELECT d.* FROM pg_database d
-    WHERE %(database)s::text IS NULL OR d.datname = %(database)s OR d.oid = ANY (%(oids)s)
-)
 SELECT current_user AS admin,
        (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) AS admin_superuser,
        (SELECT system_identifier::text FROM pg_control_system()) AS system_identifier,
@@ -44,7 +32,7 @@ SELECT current_user AS admin,
             'createdb', rolcreatedb, 'createrole', rolcreaterole, 'replication', rolreplication,
             'bypassrls', rolbypassrls, 'connection_limit', rolconnlimit,
             'valid_until', nullif(rolvaliduntil, 'infinity')::text,
-            'comment', shobj_description(oid, 'pg_authid'))) FROM chosen) AS roles,
+            'comment', shobj_description(oid, 'pg_authid'))) FROM {roles} r) AS roles,
        (SELECT json_agg(json_build_object(
             'name', b.datname, 'oid', b.oid::bigint, 'owner', pg_get_userbyid(b.datdba),
             'allow_connections', b.datallowconn, 'valid', b.datconnlimit <> -2,
@@ -56,26 +44,70 @@ SELECT current_user AS admin,
             'owner_reached', pg_has_role(current_user, b.datdba, 'USAGE'),
             'enterable', b.datallowconn AND has_database_privilege(current_user, b.oid, 'CONNECT'),
             'reset', s.stats_reset, 'changed', s.tup_inserted + s.tup_updated + s.tup_deleted))
-        FROM bases b LEFT JOIN pg_stat_database s ON s.datid = b.oid) AS databases,
+        FROM {databases} b LEFT JOIN pg_stat_database s ON s.datid = b.oid) AS databases,
        (SELECT json_agg(json_build_array(grp, member, inherit, set_role, grantable)) FROM (
             SELECT g.rolname AS grp, u.rolname AS member, bool_or({inherit}) AS inherit, bool_or({set}) AS set_role,
                    bool_or(m.admin_option) AS grantable
-            FROM pg_auth_members m JOIN pg_roles g ON g.oid = m.roleid JOIN pg_roles u ON u.oid = m.member
-            WHERE u.rolname <> current_user AND (%(database)s::text IS NULL OR m.roleid IN (SELECT oid FROM named)
-                                                 OR m.member IN (SELECT oid FROM named))
+            FROM {members} m JOIN pg_roles g ON g.oid = m.roleid JOIN pg_roles u ON u.oid = m.member
+            WHERE u.rolname <> current_user AND NOT ({of_earlier_admin})
             GROUP BY 1, 2) AS grouped) AS memberships,
-       (SELECT json_agg(json_build_array(coalesce(b.datname, ''), coalesce(c.rolname, ''), s.setconfig))
-        FROM pg_db_role_setting s LEFT JOIN bases b ON b.oid = s.setdatabase LEFT JOIN pg_roles c ON c.oid = s.setrole
-        WHERE b.oid IS NOT NULL AND (s.setrole = 0 OR c.oid IS NOT NULL)
-           OR s.setdatabase = 0 AND s.setrole IN (SELECT oid FROM chosen)) AS settings
+       (SELECT json_agg(json_build_array(coalesce(b.datname, ''),
+                CASE s.setrole WHEN 0 THEN '' ELSE pg_get_userbyid(s.setrole) END, s.setconfig))
+        FROM {settings} s LEFT JOIN {databases} b ON b.oid = s.setdatabase
+        WHERE b.oid IS NOT NULL OR s.setdatabase = 0 AND s.setrole <> 0) AS settings
+"""
+
+_CATALOGUES: Mapping[LiteralString, LiteralString] = {
+    "{roles}": "pg_roles",
+    "{databases}": "pg_database",
+    "{members}": "pg_auth_members",
+    "{settings}": "pg_db_role_setting",
+}
+"""Where the scan of a whole server reads; that of one database reads its part of each."""
+
+# The roles by name, those between %(first)s and %(after)s (an index serves a range, not a prefix), and what is a member
+# of them. Each part is found by an index: with a thousand databases the catalogues are long. Of pg_roles all columns
+# are named but rolconfig, for which it would join the settings of all roles.
+_PARTS: LiteralString = """
+WITH named AS MATERIALIZED (
+    SELECT oid FROM pg_roles WHERE rolname = ANY (%(roles)s)
+    UNION SELECT oid FROM pg_roles WHERE rolname >= %(first)s AND rolname < %(after)s
+), members AS MATERIALIZED (
+    SELECT * FROM pg_auth_members WHERE roleid = ANY (ARRAY(SELECT oid FROM named))
+    UNION ALL SELECT * FROM pg_auth_members WHERE member = ANY (ARRAY(SELECT oid FROM named))
+), roles AS MATERIALIZED (
+    SELECT oid, rolname, rolcanlogin, rolinherit, rolsuper, rolcreatedb, rolcreaterole, rolreplication, rolbypassrls,
+           rolconnlimit, rolvaliduntil
+    FROM pg_roles WHERE oid = ANY (ARRAY(
+        SELECT oid FROM named UNION SELECT member FROM members WHERE roleid IN (SELECT oid FROM named)
+        UNION SELECT oid FROM pg_roles WHERE rolname = ANY (%(others)s)))
+), databases AS MATERIALIZED (
+    SELECT * FROM pg_database WHERE datname = %(database)s OR oid = ANY (%(oids)s)
+), settings AS MATERIALIZED (
+    SELECT * FROM pg_db_role_setting WHERE setdatabase = ANY (ARRAY(SELECT oid FROM databases))
+    UNION ALL
+    SELECT * FROM pg_db_role_setting WHERE setdatabase = 0 AND setrole = ANY (ARRAY(SELECT oid FROM roles))
+)
+"""
+
+# What PostgreSQL 16 gave the admin that made a role, and does not take back: nothing but ADMIN. The admin of now, which
+# is a member of the one of before, makes use of it.
+_OF_EARLIER_ADMIN: LiteralString = """
+m.admin_option AND NOT m.inherit_option AND NOT m.set_option AND pg_has_role(u.oid, 'USAGE')
+AND NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user)
 """
 
 _INSIDE: LiteralString = """
-SELECT (SELECT json_agg(json_build_object('name', n.nspname, 'owner', pg_get_userbyid(n.nspowner),
+SELECT o.oid IS NOT NULL AS owner_is_there,
+       (SELECT json_agg(json_build_object('name', n.nspname, 'owner', pg_get_userbyid(n.nspowner),
             'privileges', (SELECT json_agg(json_build_array(
                     CASE a.grantee WHEN 0 THEN NULL ELSE pg_get_userbyid(a.grantee) END,
                     a.privilege_type, a.is_grantable))
-                FROM aclexplode(coalesce(n.nspacl, acldefault('n', n.nspowner))) a WHERE a.grantee <> n.nspowner)))
+                FROM aclexplode(coalesce(n.nspacl, acldefault('n', n.nspowner))) a WHERE a.grantee <> n.nspowner),
+            'reached', pg_has_role(current_user, n.nspowner, 'USAGE'),
+            'of_role_maker', (SELECT r.rolcreaterole FROM pg_roles r WHERE r.oid = n.nspowner),
+            'of_extension', EXISTS (SELECT FROM pg_depend m WHERE m.classid = 'pg_namespace'::regclass
+                AND m.objid = n.oid AND m.refclassid = 'pg_extension'::regclass AND m.deptype = 'e')))
         FROM pg_namespace n WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema') AS schemas,
        (SELECT json_object_agg(kind.name, (SELECT json_agg(json_build_array(
                     CASE a.grantee WHEN 0 THEN NULL ELSE pg_get_userbyid(a.grantee) END,
@@ -87,7 +119,7 @@ SELECT (SELECT json_agg(json_build_object('name', n.nspname, 'owner', pg_get_use
        ) AS default_privileges,
        (SELECT json_agg(json_build_array(e.extname, e.extversion, n.nspname))
         FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace) AS extensions
-FROM pg_roles o WHERE o.rolname = %(owner)s
+FROM (SELECT) AS one LEFT JOIN pg_roles o ON o.rolname = %(owner)s
 """
 
 # Reads the control files of all extensions, so it is asked only where some are wanted.
@@ -101,31 +133,42 @@ JOIN (SELECT name, json_object_agg(version, trusted) AS versions
 
 async def scan_server(connection: AsyncConnection[Any]) -> ServerScan:
     """The shared catalogues as a whole."""
-    return await _scan(connection, database=None, roles=[], oids=[])
+    query = _SHARED
+    for part, catalogue in _CATALOGUES.items():
+        query = query.replace(part, catalogue)
+    return await _scan(connection, query, {})
 
 
 async def scan_database(
-    connection: AsyncConnection[Any], database: str, *, roles: Iterable[str], oids: Iterable[int] = ()
+    connection: AsyncConnection[Any],
+    database: str,
+    *,
+    roles: Iterable[str],
+    oids: Iterable[int] = (),
+    others: Iterable[str] = (),
 ) -> ServerScan:
     """The shared catalogues as far as they concern one database: it by name, or by the OID that it once had, the
-    roles named, and whatever else is a member of its roles."""
-    return await _scan(connection, database=database, roles=list(roles), oids=list(oids))
-
-
-async def _scan(
-    connection: AsyncConnection[Any], *, database: str | None, roles: list[str], oids: list[int]
-) -> ServerScan:
-    options = connection.info.server_version >= 16_00_00
-    query = _SHARED.replace("{inherit}", "m.inherit_option" if options else "u.rolinherit").replace(
-        "{set}", "m.set_option" if options else "true"
-    )
+    roles named, and whatever else is a member of its roles. Of the roles of `others` only they themselves."""
+    query = _PARTS + _SHARED
+    for part in _CATALOGUES:
+        query = query.replace(part, part.strip("{}"))
     parameters = {
         "database": database,
-        "roles": roles,
-        "oids": oids,
-        "first": f"{database}__" if database is not None else None,
-        "after": f"{database}_`" if database is not None else None,  # "`" follows "_"
+        "roles": list(roles),
+        "oids": list(oids),
+        "others": list(others),
+        "first": f"{database}__",
+        "after": f"{database}_`",  # "`" follows "_"
     }
+    return await _scan(connection, query, parameters)
+
+
+async def _scan(connection: AsyncConnection[Any], query: LiteralString, parameters: Mapping[str, object]) -> ServerScan:
+    options = connection.info.server_version >= 16_00_00
+    query = query.replace("{inherit}", "m.inherit_option" if options else "u.rolinherit").replace(
+        "{set}", "m.set_option" if options else "true"
+    )
+    query = query.replace("{of_earlier_admin}", _OF_EARLIER_ADMIN if options else "false")
     async with connection.cursor(row_factory=dict_row) as cursor:
         await cursor.execute(query, parameters)
         row = await cursor.fetchone()
@@ -150,14 +193,17 @@ async def scan_inside(connection: AsyncConnection[Any], *, owner: str, extension
     async with connection.cursor(row_factory=dict_row) as cursor:
         await cursor.execute(_INSIDE, {"owner": owner})
         row = await cursor.fetchone()
-    if row is None:
-        raise LookupError(owner)
+    assert row is not None  # one row, joined from the left
     return InsideScan(
         schemas={
-            schema["name"]: Schema(schema["name"], schema["owner"], _privileges(schema["privileges"]))
+            schema["name"]: Schema(**{**schema, "privileges": _privileges(schema["privileges"])})
             for schema in row["schemas"] or ()
         },
-        default_privileges={kind: _privileges(acl) for kind, acl in row["default_privileges"].items()},
+        default_privileges=(
+            {kind: _privileges(acl) for kind, acl in row["default_privileges"].items()}
+            if row["owner_is_there"]
+            else AT_BIRTH.default_privileges
+        ),
         extensions={name: Extension(name, version, schema) for name, version, schema in row["extensions"] or ()},
         available=await available_extensions(connection, extensions),
     )

@@ -1,24 +1,24 @@
-"""Ending sessions, and dropping a database with its roles. What may be dropped is decided in plan.deletion.
+"""Ending sessions, and dropping a database and roles. What may be dropped is decided in plan.deletion and holdings.
 
 Sources: PostgreSQL documentation, DROP DATABASE, DROP OWNED, "Dropping Roles", pg_shdepend.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 import psycopg
 from psycopg import sql
 
-from servicedb.errors import Retryable
-from servicedb.plan.deletion import Dependency, check_nothing_is_kept
+from servicedb.errors import Retryable, Terminal
+from servicedb.plan.holdings import Holding
 from servicedb.plan.observed import Membership
-from servicedb.plan.steps import CloseDatabase, DropDatabase, DropOwned, EndSessions, Step
+from servicedb.plan.steps import CloseDatabase, DropDatabase, DropOwned, DropRole, EndSessions, Step
 from servicedb.postgres.apply import Executor
 from servicedb.postgres.connections import transaction, words_of
 from servicedb.postgres.execute import grant, revoke, statements
 from servicedb.postgres.session import Session
 
-_DEPENDENCIES = b"""
+_HOLDINGS = b"""
 SELECT r.rolname::text, b.datname::text, d.classid::regclass::text, d.deptype = 'o', count(*)
 FROM pg_shdepend d JOIN pg_roles r ON r.oid = d.refobjid LEFT JOIN pg_database b ON b.oid = d.dbid
 WHERE d.refclassid = 'pg_authid'::regclass AND r.rolname = ANY (%s)
@@ -42,10 +42,35 @@ async def with_sessions(connection: Session, roles: Sequence[str]) -> tuple[str,
     return tuple([row[0] async for row in cursor])
 
 
-async def dependencies(connection: Session, roles: Sequence[str]) -> list[Dependency]:
+async def holdings(connection: Session, roles: Sequence[str]) -> list[Holding]:
     """Everything on the server that belongs to `roles`, or that they hold privileges on."""
-    cursor = await connection.execute(_DEPENDENCIES, (list(roles),))
-    return [Dependency(*row) async for row in cursor]
+    cursor = await connection.execute(_HOLDINGS, (list(roles),))
+    return [Holding(*row) async for row in cursor]
+
+
+async def members(connection: Session, role: str) -> tuple[str, ...]:
+    """Who may act as `role`, but for the administrator."""
+    cursor = await connection.execute(
+        b"SELECT DISTINCT m.member::regrole::text FROM pg_auth_members m JOIN pg_roles r ON r.oid = m.roleid "
+        b"WHERE r.rolname = %s AND m.member <> current_user::regrole ORDER BY 1",
+        (role,),
+    )
+    return tuple([row[0] async for row in cursor])
+
+
+async def drop_roles(execute: Executor, connection: Session, steps: Sequence[DropRole]) -> None:
+    """One transaction. Raises Terminal, with the server's own list, where something depends on one of them."""
+    try:
+        await execute.roles(connection, steps, {})
+    except psycopg.errors.DependentObjectsStillExist as error:
+        what = error.diag.message_detail or error.diag.message_primary or "something depends on it"
+        raise Terminal("DropBlocked", _on_one_line(what)) from None
+
+
+def _on_one_line(text: str) -> str:
+    """Source: PostgreSQL's checkSharedDependencies: a line for each object, up to a hundred."""
+    lines = text.splitlines()
+    return "; ".join(lines[:3]) + ("; ..." if len(lines) > 3 else "")
 
 
 async def prepared_transactions(connection: Session, database: str) -> int:
@@ -98,19 +123,24 @@ async def drop_database(execute: Executor, connection: Session, step: DropDataba
 
 
 async def drop_owned(
-    execute: Executor, inside: Session, step: DropOwned, *, grantors: Sequence[str], dropped: str, server: str
+    execute: Executor,
+    inside: Session,
+    step: DropOwned,
+    *,
+    grantors: Sequence[str],
+    check: Callable[[list[Holding]], None],
 ) -> None:
-    """One transaction, on a connection inside the step's database. Looks once more at what the role owns there, or
-    anywhere: DROP OWNED BY makes no difference between a leftover and a table.
+    """One transaction, on a connection inside the step's database. Has `check` look once more at what the role owns
+    there, or anywhere: DROP OWNED BY makes no difference between a leftover and a table.
 
     A privilege is taken back only by who may act for its grantor, which `grantors` may be: any tenant can grant
     something of its own to any role, and would else keep it from being dropped.
     """
     execute.on_step(step)
     async with transaction(inside):
-        check_nothing_is_kept(dropped, await dependencies(inside, [step.role]), server=server)
+        check(await holdings(inside, [step.role]))
         parts = statements(step, server_version=inside.info.server_version)
-        await inside.execute(_acting_for([step.role, *grantors], execute, inside, parts))
+        await inside.execute(_acting_for(list(dict.fromkeys([step.role, *grantors])), execute, inside, parts))
 
 
 def _acting_for(

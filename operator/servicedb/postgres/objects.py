@@ -5,7 +5,13 @@ from psycopg import sql
 from servicedb.plan.observed import PUBLIC, ObjectName
 from servicedb.plan.steps import ChangeObjectOwner, GrantOnObjects, ObjectStep, RevokeOnObjects
 
-_KINDS = {name: sql.SQL(name) for name in ("TABLE", "SEQUENCE", "ROUTINE", "TYPE")}
+_KINDS = {
+    name: sql.SQL(name)
+    for name in (
+        "TABLE", "SEQUENCE", "ROUTINE", "TYPE", "COLLATION", "CONVERSION", "OPERATOR", "OPERATOR CLASS",
+        "OPERATOR FAMILY", "STATISTICS", "TEXT SEARCH DICTIONARY", "TEXT SEARCH CONFIGURATION",
+    )
+}  # fmt: skip
 """ALTER TABLE changes the owner of views and foreign tables, too, ALTER TYPE that of domains.
 
 Source: PostgreSQL documentation, ALTER TABLE and ALTER TYPE, "Description".
@@ -39,11 +45,24 @@ def object_statements(step: ObjectStep) -> list[sql.Composed]:
 
 
 def object_name(one: ObjectName) -> sql.Composed:
-    """The name with its schema; of a routine also its arguments' types, which are names as well (`"_int4"`)."""
-    name = sql.Identifier(one.schema, one.name)
-    if one.kind != "ROUTINE":
+    """The name with its schema; of a routine also its arguments' types, which are names as well (`"_int4"`), of an
+    operator its operands' types, of an operator class its access method."""
+    name: sql.Composable = sql.Identifier(one.schema, one.name)
+    if one.kind == "OPERATOR":
+        name = sql.SQL("{}.{}").format(sql.Identifier(one.schema), _operator(one.name))
+    if one.method:
+        return sql.SQL("{} USING {}").format(name, sql.Identifier(one.method))
+    if one.kind not in ("ROUTINE", "OPERATOR"):
         return sql.Composed([name])
-    return sql.SQL("{}({})").format(name, sql.SQL(", ").join(sql.Identifier(*argument) for argument in one.arguments))
+    types = [sql.SQL("NONE") if argument == ("", "") else sql.Identifier(*argument) for argument in one.arguments]
+    return sql.SQL("{}({})").format(name, sql.SQL(", ").join(types))
+
+
+def _operator(name: str) -> sql.SQL:
+    """The one kind of name that can't be quoted. Source: PostgreSQL documentation, "Lexical Structure", "Operators"."""
+    if not name or not {*name} <= {*"+-*/<>=~!@#%^&|`?"}:
+        raise ValueError(name)
+    return sql.SQL(name)
 
 
 def _on(objects: tuple[ObjectName, ...]) -> sql.Composed:

@@ -7,7 +7,8 @@ from servicedb.kube.resources import DATABASE_SERVERS, Key
 from servicedb.plan.conditions import Finding, of_problem
 from servicedb.plan.leaving import next_retirement
 from servicedb.plan.marker import Marker
-from servicedb.plan.resolve import namespace_allowed, resolve
+from servicedb.plan.noted import as_noted
+from servicedb.plan.resolve import database_name, namespace_allowed, resolve
 from servicedb.plan.secret import check_metadata
 from servicedb.plan.wanted import Wanted
 from servicedb.reconcile.begun import see_to_what_has_begun
@@ -50,7 +51,7 @@ async def reconcile(key: Key, world: World) -> float | None:
         if len(found) > 1:
             found.append(Finding("InSync", "Unknown", problem.reason, "not looked at: see Ready"))
         await report(world, key, sdb, found, handled(sdb))
-        return None
+        return await _while_stalled(key, sdb, world) if isinstance(problem, Terminal) else None
     if told is not None:
         raise told
     return due
@@ -79,7 +80,7 @@ async def _bring(key: Key, sdb: ServiceDatabase, world: World) -> tuple[float | 
     check_same_server(sdb, server)
     if sdb.spec.suspend:
         await report(world, key, sdb, [Finding("Reconciling", "False", "Suspended", "spec.suspend is true")])
-        return await _while_suspended(key, sdb, wanted, server, world), None
+        return await _at_rest(key, sdb, wanted, server, world), None
     check_limits(wanted, server)
     if sdb.spec.mode == "Apply":
         server.markers.setdefault(wanted.database, marker)  # two at once must not both take the last place
@@ -112,13 +113,26 @@ def checked_credentials(key: Key, sdb: ServiceDatabase, wanted: Wanted, server: 
     return Credentials(key, sdb, wanted, server, world)
 
 
-async def _while_suspended(
-    key: Key, sdb: ServiceDatabase, wanted: Wanted, server: Server, world: World
-) -> float | None:
-    """What is wrong is for later to say: the object's conditions keep speaking of the spec that was applied."""
+async def _while_stalled(key: Key, sdb: ServiceDatabase, world: World) -> float | None:
+    """What was begun before is brought to its end, by what stands on the server: the spec may be no guide."""
+    server = world.servers.get(sdb.spec.server_ref.name)
+    if server is None or server.problem is not None or server.admin is None or server.scan is None:
+        return None
+    try:
+        marker = await marker_of(sdb, server, world)
+        check_same_server(sdb, server)
+    except Problem:
+        return None
+    database = database_name(sdb, server.resource)
+    wanted = as_noted(database, marker, server.scan.of(database), known_oid=sdb.status.database_oid)
+    return await _at_rest(key, sdb, wanted, server, world)
+
+
+async def _at_rest(key: Key, sdb: ServiceDatabase, wanted: Wanted, server: Server, world: World) -> float | None:
+    """Begin nothing. What is wrong is for later to say: the object's conditions speak of something else."""
     assert server.admin is not None
     try:
-        credentials = checked_credentials(key, sdb, wanted, server, world)
+        credentials = Credentials(key, sdb, wanted, server, world)
         await credentials.read()
         return await see_to_what_has_begun(Work(key, sdb, wanted, server, server.admin, world, credentials))
     except Retryable as problem:

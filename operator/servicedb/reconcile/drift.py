@@ -6,13 +6,14 @@ from servicedb.plan.steps import RoleStep, Step
 from servicedb.plan.upkeep import upkeep
 from servicedb.postgres.apply import Executor
 from servicedb.postgres.session import Session
+from servicedb.reconcile.departure import let_go
 from servicedb.reconcile.inside import look_inside, needed_inside
 from servicedb.reconcile.work import Outcome, Work, database_changes, not_entered, note_look, observe, role_changes
 
 
 async def list_drift(work: Work) -> Outcome:
-    """Under the lock, since rotations and the end of overlaps go on. What keeps a login from being proved stands in
-    the outcome's `problem`, so that the differences, one of which may be the cause, are told with it."""
+    """Under the lock, since rotations, the end of overlaps and departures go on. What keeps a login from being proved
+    stands in the outcome's `problem`, so that the differences, one of which may be the cause, are told with it."""
     done: list[Step] = []
     async with work.admin.locked(work.wanted.database) as connection:
         await work.credentials.read()
@@ -26,6 +27,11 @@ async def list_drift(work: Work) -> Outcome:
         seen = await observe(work, connection)
         if following := await _keep_up(work, connection, seen, execute):
             done += following
+            seen = await observe(work, connection)
+        departed = await let_go(work.wanted, work.credentials, connection, seen, execute)
+        work.unfinished.extend(departed.staying)
+        if departed.steps:
+            done += departed.steps
             seen = await observe(work, connection)
         left: dict[Step, str] = dict.fromkeys((*role_changes(work, seen), *database_changes(work, seen)), "")
         notes: tuple[str, ...] = ()

@@ -3,17 +3,17 @@
 import logging
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 
 from servicedb import metrics
-from servicedb.errors import Busy, NeedsDecision, Problem, Terminal
+from servicedb.errors import Busy, Problem
 from servicedb.kube.client import ApiError
-from servicedb.naming import LOCK_DATABASE, RoleNames
+from servicedb.naming import RoleNames
 from servicedb.plan.conditions import Finding
 from servicedb.plan.deletion import (
     check_is_ours,
     check_nothing_is_kept,
     check_nothing_is_prepared,
-    drop_role_steps,
     due_at,
     is_beyond_undoing,
     is_due,
@@ -22,12 +22,12 @@ from servicedb.plan.deletion import (
 )
 from servicedb.plan.marker import Marker
 from servicedb.plan.observed import ServerScan
-from servicedb.plan.steps import CloseDatabase, DropDatabase, DropOwned, EndSessions
+from servicedb.plan.steps import CloseDatabase, DropDatabase, DropRole, EndSessions
 from servicedb.postgres import drop
 from servicedb.postgres.apply import Executor
 from servicedb.postgres.catalog import scan_database
-from servicedb.postgres.connections import translated
 from servicedb.postgres.session import Session
+from servicedb.reconcile.freed import Freeing, roles_of_another
 from servicedb.reconcile.gone import key_of, object_is_gone, tell
 from servicedb.reconcile.world import Server, World
 
@@ -89,7 +89,7 @@ async def _drop(server: Server, world: World, database: str, marker: Marker) -> 
             return
         check_is_ours(database, marker, seen, server=server.name)
         roles = roles_to_drop(seen, names)
-        check_nothing_is_kept(database, await drop.dependencies(connection, roles), server=server.name)
+        check_nothing_is_kept(database, await drop.holdings(connection, roles), server=server.name)
         check_nothing_is_prepared(database, await drop.prepared_transactions(connection, database), server=server.name)
         beyond_undoing = is_beyond_undoing(marker, seen.databases.get(database))
         if not beyond_undoing and not await object_is_gone(server, world, database, marker):
@@ -104,13 +104,6 @@ async def _drop(server: Server, world: World, database: str, marker: Marker) -> 
     _log.info("dropped: %s (%s)", message, marker.holder)
     await tell(server, world, marker, "Dropped", message)
     world.enqueue(key_of(marker))  # made again meanwhile, it waits for the name
-
-
-def _roles_of(server: Server, database: str) -> list[str]:
-    """The roles of another database that servicedb made, whoever's it is."""
-    assert server.scan is not None
-    names, seen = RoleNames(database), server.scan.of(database)
-    return roles_to_drop(seen, names) if database in server.markers else []
 
 
 async def _scan(server: Server, connection: Session, database: str, marker: Marker) -> ServerScan:
@@ -147,28 +140,15 @@ async def _drop_database(
 
 async def _drop_roles(execute: Executor, connection: Session, server: Server, database: str, roles: list[str]) -> None:
     """Freed of what they hold elsewhere, then all at once."""
-    freed, dropped = drop_role_steps(database, roles, await drop.dependencies(connection, roles))
-    for step in freed:
-        await _free(execute, connection, server, database, step)
-    await execute.roles(connection, dropped, {})
-
-
-async def _free(execute: Executor, connection: Session, server: Server, database: str, step: DropOwned) -> None:
     assert server.admin is not None
-    grantors = _roles_of(server, step.database)
-    try:
-        with translated(server.admin.endpoint):
-            if step.database == LOCK_DATABASE:
-                await drop.drop_owned(execute, connection, step, grantors=(), dropped=database, server=server.name)
-                return
-            async with server.admin.inside(step.database) as inside:
-                await drop.drop_owned(execute, inside, step, grantors=grantors, dropped=database, server=server.name)
-    except (Busy, NeedsDecision):
-        raise
-    except Problem as problem:
-        raise Terminal(
-            "DropBlocked",
-            f'role "{step.role}" of database "{database}", which is dropped already, holds something in database '
-            f'"{step.database}", where the admin can\'t take it away ({problem}); have a DBA run there: '
-            f'DROP OWNED BY "{step.role}"',
-        ) from None
+    freeing = Freeing(
+        execute,
+        connection,
+        server.admin,
+        check=partial(check_nothing_is_kept, database, server=server.name),
+        grantors=partial(roles_of_another, server),
+        whose=f'database "{database}", which is dropped already,',
+    )
+    steps = [DropRole("its object is gone, and the grace over", role) for role in roles]
+    held = await drop.holdings(connection, roles)
+    await freeing.drop(steps, [one for one in held if one.database != database])

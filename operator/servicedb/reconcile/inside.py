@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 from servicedb import metrics
 from servicedb.errors import Terminal
+from servicedb.plan.foreign import shared, strangers_objects
 from servicedb.plan.inside import AT_BIRTH, inside_steps, misplaced_extensions
+from servicedb.plan.leaving import former_groups
 from servicedb.plan.objects import awaited, object_steps, overridden, to_be_named
 from servicedb.plan.observed import InsideScan, ObjectScan, ServerScan
 from servicedb.plan.steps import InsideStep
@@ -39,25 +41,33 @@ class Needed:
 UNMADE = Inside(AT_BIRTH, ObjectScan(), anew=True)
 
 
-async def look_inside(connection: Session, wanted: Wanted, seen: ServerScan, *, server: str) -> Inside:
-    """The deep scan, on a connection inside the database. `server` is for the metric alone."""
+async def look_inside(
+    connection: Session, wanted: Wanted, seen: ServerScan, *, server: str, empty: bool = False
+) -> Inside:
+    """The deep scan, on a connection inside the database. `server` is for the metric alone. `empty`: it was made a
+    moment ago, so that no objects are looked for."""
     began = time.monotonic()
+    wanted = shared(wanted, seen)
     owner, schemas, singled_out = wanted.names.owner, ("public", *wanted.schemas), overridden(wanted)
+    owners = (owner, *(wanted.shared_with or ()))
     scan = await scan_inside(connection, owner=owner, extensions=[extension.name for extension in wanted.extensions])
-    objects = await scan_objects(connection, owner=owner, schemas=schemas, singled_out=singled_out)
-    samples = to_be_named(wanted, objects, seen.roles)
-    objects = await named(connection, objects, samples, owner=owner, schemas=schemas, singled_out=singled_out)
+    objects = ObjectScan()
+    if not empty:
+        objects = await scan_objects(connection, owners=owners, schemas=schemas, singled_out=singled_out)
+        samples = to_be_named(wanted, objects, seen.roles)
+        objects = await named(connection, objects, samples, owners=owners, schemas=schemas, singled_out=singled_out)
     metrics.DEEP_SCANS.labels(server).observe(time.monotonic() - began)
     return Inside(scan, objects)
 
 
 def needed_inside(wanted: Wanted, inside: Inside, seen: ServerScan) -> Needed:
     """Objects are seen to even where something else can't be had."""
+    wanted, former = shared(wanted, seen), former_groups(wanted, seen.roles)
     steps, refusal = _until_refused(
-        inside_steps(wanted, inside.scan, admin=seen.admin, admin_superuser=seen.admin_superuser)
+        inside_steps(wanted, inside.scan, admin=seen.admin, admin_superuser=seen.admin_superuser, former=former)
     )
     steps += object_steps(wanted, inside.objects, seen.roles, anew=inside.anew)
-    notes = tuple(misplaced_extensions(wanted, inside.scan))
+    notes = (*misplaced_extensions(wanted, inside.scan), *strangers_objects(wanted, inside.objects))
     return Needed(tuple(steps), refusal, notes, tuple(awaited(wanted, inside.objects)))
 
 

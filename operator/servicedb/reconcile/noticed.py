@@ -16,7 +16,7 @@ from servicedb.api.common import GROUP
 from servicedb.errors import Problem
 from servicedb.kube import resources
 from servicedb.kube.client import ApiError
-from servicedb.kube.resources import DATABASE_SERVERS, SERVICE_DATABASES, Key
+from servicedb.kube.resources import DATABASE_SERVERS, MIGRATION_RUNS, SERVICE_DATABASES, Key
 from servicedb.reconcile.world import Noticed, World
 
 _log = logging.getLogger(__name__)
@@ -24,7 +24,7 @@ _log = logging.getLogger(__name__)
 _LAG_ALLOWED = 60.0
 _CHECK_SECONDS = 10.0
 _SOON = 5.0
-_KINDS = (SERVICE_DATABASES, DATABASE_SERVERS)
+_KINDS = (MIGRATION_RUNS, SERVICE_DATABASES, DATABASE_SERVERS)
 
 
 class Watched:
@@ -48,8 +48,10 @@ class Watched:
             self._world.enqueue(key)
 
     def deleted(self, key: Key) -> None:
+        waiting = self._world.beside(key)  # a second run for the same set may go on now
         self._drop(key)
-        self._world.enqueue(key)
+        for one in (key, *waiting):
+            self._world.enqueue(one)
 
     def lag(self) -> float:
         """For how many seconds some object has been newer than the watch has delivered."""
@@ -102,7 +104,8 @@ class Watched:
         """List these kinds; gives those that are not served. Such a kind is left as it was: an empty answer would look
         like a deletion of everything.
 
-        Databases are noted first, so that a server knows them when it is looked at; servers are worked on first.
+        Runs and databases are noted first, so that what they are on knows them when it is looked at; servers are worked
+        on first.
         """
         due: list[Key] = []
         missing: set[str] = set()
@@ -127,7 +130,7 @@ class Watched:
                 self._drop(key)
                 self._world.enqueue(key)
         for key in reversed(due):
-            if spread and key.plural == SERVICE_DATABASES:  # by the scan that its server is about to take
+            if spread and key.plural != DATABASE_SERVERS:  # by the scan that its server is about to take
                 self._world.enqueue_after(key, random.uniform(0, spread))  # noqa: S311 - only spreads load
             else:
                 self._world.enqueue(key)
@@ -141,9 +144,17 @@ class Watched:
     def _note(self, key: Key, body: Mapping[str, Any]) -> bool:
         """Remember the object; whether anything but its status and managedFields differs from before."""
         metadata = body["metadata"]
+        spec = body.get("spec") or {}
         if key.plural == SERVICE_DATABASES:
-            server = ((body.get("spec") or {}).get("serverRef") or {}).get("name", "")
-            self._world.databases[key] = Noticed(server, metadata["uid"])
+            ready = _ready(body)
+            before = self._world.databases.get(key)
+            self._world.databases[key] = Noticed((spec.get("serverRef") or {}).get("name", ""), metadata["uid"], ready)
+            if before is None or before.ready != ready:
+                for run in self._world.runs_of(key):
+                    self._world.enqueue(run)
+        elif key.plural == MIGRATION_RUNS:
+            name = (spec.get("databaseRef") or {}).get("name", "")
+            self._world.runs[key] = Key(SERVICE_DATABASES, key.namespace, name)
         content = hash(
             (
                 metadata["uid"],
@@ -161,3 +172,9 @@ class Watched:
         self._delivered.pop(key, None)
         self._owed.pop(key, None)
         self._world.databases.pop(key, None)
+        self._world.runs.pop(key, None)
+
+
+def _ready(body: Mapping[str, Any]) -> bool:
+    conditions = (body.get("status") or {}).get("conditions") or ()
+    return any(one.get("type") == "Ready" and one.get("status") == "True" for one in conditions)

@@ -5,6 +5,7 @@ from typing import Any
 
 from servicedb.api.common import Condition
 from servicedb.api.database_server import DatabaseServer
+from servicedb.api.migration_run import MigrationRun
 from servicedb.api.service_database import ServiceDatabase
 from servicedb.kube import events
 from servicedb.kube.client import ApiError
@@ -12,7 +13,7 @@ from servicedb.kube.resources import Key
 from servicedb.plan.conditions import READY, Finding, condition_of, merged
 from servicedb.reconcile.world import World
 
-Resource = DatabaseServer | ServiceDatabase
+Resource = DatabaseServer | ServiceDatabase | MigrationRun
 
 WORKING = (Finding("Reconciling", "True", "Working", "the spec is being carried out"),)
 

@@ -8,15 +8,19 @@ from servicedb import metrics
 from servicedb.api.common import Unreadable
 from servicedb.errors import Problem, Retryable
 from servicedb.kube.client import ApiError
-from servicedb.kube.resources import DATABASE_SERVERS, KINDS, Key
+from servicedb.kube.resources import DATABASE_SERVERS, KINDS, MIGRATION_RUNS, SERVICE_DATABASES, Key
 from servicedb.logs import OBJECT, RECONCILE_ID
-from servicedb.reconcile import database, server
+from servicedb.reconcile import database, migration, server
 from servicedb.reconcile.queue import TryAgain, Work
 from servicedb.reconcile.world import World
 
 _log = logging.getLogger(__name__)
 
-_RECONCILE = {DATABASE_SERVERS: server.reconcile}
+_RECONCILE = {
+    DATABASE_SERVERS: server.reconcile,
+    SERVICE_DATABASES: database.reconcile,
+    MIGRATION_RUNS: migration.reconcile,
+}
 
 
 def work_of(world: World) -> Work:
@@ -28,7 +32,7 @@ def work_of(world: World) -> Work:
         started = time.monotonic()
         outcome = "ok"
         try:
-            return await _RECONCILE.get(key.plural, database.reconcile)(key, world)
+            return await _RECONCILE[key.plural](key, world)
         except TryAgain:
             outcome = "again"
             raise

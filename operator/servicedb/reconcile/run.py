@@ -16,6 +16,7 @@ from servicedb.kube.client import ApiError, KubeClient
 from servicedb.kube.discovery import served
 from servicedb.kube.resources import DATABASE_SERVERS, SERVICE_DATABASES
 from servicedb.plan.steps import Step
+from servicedb.reconcile.count import keep_counting
 from servicedb.reconcile.noticed import Watched
 from servicedb.reconcile.probe import keep_probing
 from servicedb.reconcile.queue import WorkQueue
@@ -50,7 +51,7 @@ async def run(
         server = await _serve(settings, watched, ready)
         queue.start(settings.workers)
         stop.listen()
-        loops = (watched.keep_listing(), watched.keep_checking(), keep_probing(world))
+        loops = (watched.keep_listing(), watched.keep_checking(), keep_probing(world), keep_counting(world))
         tasks = [asyncio.create_task(loop) for loop in loops]
         watching = asyncio.create_task(_watch(watch, kube, watched, ready, stop))
         _log.info("servicedb is running", extra={"cluster": world.cluster_uid})
@@ -72,7 +73,10 @@ async def run(
 
 
 async def _watch(watch: Watch, kube: KubeClient, watched: Watched, ready: asyncio.Event, stop: Stop) -> None:
-    """Watch, once both kinds are served: of a CRD that comes between its two first looks, kopf would never know."""
+    """Watch, once both kinds are served: of a CRD that comes between its two first looks, kopf would never know.
+
+    MigrationRuns may be missing, as where the CRDs are those of an older release; kopf looks for them by itself.
+    """
     kinds, told = (DATABASE_SERVERS, SERVICE_DATABASES), False
     while not stop.asked.is_set():
         if await served(kube, kinds):

@@ -3,6 +3,7 @@
 import base64
 import tempfile
 import time
+from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
 
@@ -10,18 +11,19 @@ from pydantic import SecretStr
 
 from servicedb import metrics
 from servicedb.api.common import ACKNOWLEDGE, HANDLED_LENGTH, RECONCILE_AT, SecretReference
-from servicedb.api.database_server import DatabaseServer
+from servicedb.api.database_server import Adoptable, DatabaseServer
 from servicedb.errors import Busy, Problem, Retryable, Terminal
 from servicedb.kube import resources
 from servicedb.kube.client import ApiError, Json
 from servicedb.kube.resources import SERVICE_DATABASES, Key
-from servicedb.plan.conditions import Finding, of_problem
+from servicedb.plan.conditions import Finding, beside, of_problem
 from servicedb.plan.narrow import Narrowed, markers
 from servicedb.plan.server import ServerFacts, check_server, findings
 from servicedb.postgres.catalog import scan_server
 from servicedb.postgres.connections import Account, Endpoint, Tls, connect, translated
 from servicedb.postgres.server import look, make_lock_database, refuses_plaintext
 from servicedb.postgres.session import AdminServer
+from servicedb.reconcile.count import count
 from servicedb.reconcile.drop import drop_what_is_due
 from servicedb.reconcile.release import release_what_is_gone
 from servicedb.reconcile.report import begin, report
@@ -45,6 +47,7 @@ async def reconcile(key: Key, world: World) -> float | None:
         return None
     await begin(world, key, resource)
     server = world.servers.setdefault(key.name, Server(key.name, resource))
+    adoptable_before = server.resource.spec.adoptable
     server.resource = resource
     was_usable = server.problem is None and server.scan is not None
     try:
@@ -65,6 +68,8 @@ async def reconcile(key: Key, world: World) -> float | None:
     metrics.SERVER_UP.labels(key.name).set(1)
     if not was_usable:
         _wake(key.name, world)
+    _wake_whose_entry_changed(adoptable_before, resource.spec.adoptable, world)
+    databases = count(server, world)
     await report(
         world,
         key,
@@ -73,10 +78,11 @@ async def reconcile(key: Key, world: World) -> float | None:
         {
             "version": facts.version.split()[0],
             "systemIdentifier": facts.system_identifier,
-            "databases": _count(server, world),
+            "databases": databases,
             "handled": _handled(resource),
         },
     )
+    server.counted = databases
     return world.settings.resync
 
 
@@ -90,7 +96,7 @@ async def _bring(server: Server, world: World) -> tuple[list[Finding], ServerFac
     found = list(findings(facts, plaintext_refused=plaintext_refused))
     held = await release_what_is_gone(server, world)
     dropped = await drop_what_is_due(server, world)
-    return [held or dropped, *found], facts
+    return [beside(held, dropped) if held is not None else dropped, *found], facts
 
 
 async def open_server(server: Server, world: World) -> ServerFacts:
@@ -241,15 +247,17 @@ def _wake_what_changed(server: Server, before: Narrowed, world: World) -> None:
             world.enqueue(key)
 
 
+def _wake_whose_entry_changed(before: Sequence[Adoptable], now: Sequence[Adoptable], world: World) -> None:
+    """Have those looked at now that may take a database over, or are to have theirs for themselves."""
+    for entry in (*before, *now):
+        key = Key(SERVICE_DATABASES, entry.namespace, entry.name)
+        if (entry in before) != (entry in now) and key in world.databases:
+            world.enqueue(key)
+
+
 def _wake(server: str, world: World) -> None:
     for key in world.of_server(server):
         world.enqueue(key)
-
-
-def _count(server: Server, world: World) -> int:
-    mine = sum(marker.cluster == world.cluster_uid and not marker.let_go for marker in server.markers.values())
-    metrics.DATABASES.labels(server.name).set(mine)
-    return mine
 
 
 def _handled(resource: DatabaseServer) -> dict[str, str]:

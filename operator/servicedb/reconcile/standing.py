@@ -7,31 +7,26 @@ from servicedb import metrics
 from servicedb.api.common import HANDLED_LENGTH, RECONCILE_AT
 from servicedb.api.service_database import ServiceDatabase
 from servicedb.kube import events
-from servicedb.kube.resources import DATABASE_SERVERS, Key
 from servicedb.plan.conditions import Finding, of_problem
+from servicedb.plan.foreign import shared
 from servicedb.plan.lines import Listed, drift_line
 from servicedb.plan.observed import ServerScan
 from servicedb.plan.resolve import app_secret
-from servicedb.plan.steps import CreateDatabase
+from servicedb.plan.steps import Step
 from servicedb.reconcile.preview import preview
 from servicedb.reconcile.report import report
 from servicedb.reconcile.work import Outcome, Work
 
-_COUNT_SECONDS = 2.0
-"""How soon a server's status counts a new database in."""
-
 
 async def report_ready(work: Work, outcome: Outcome) -> None:
     world, sdb, wanted = work.world, work.sdb, work.wanted
-    if work.was_applied and outcome.repaired:
-        await _tell_of_repair(work, outcome)
-    if any(isinstance(step, CreateDatabase) for step in outcome.done):
-        world.enqueue_after(Key(DATABASE_SERVERS, "", work.server.name), _COUNT_SECONDS)
+    if work.was_applied and (repaired := outcome.repaired(wanted)):
+        await _tell_of_repair(work, repaired)
     database = outcome.seen.databases[wanted.database]
     found = [
         Finding("Ready", "True", "Ready"),
         Finding("DatabaseReady", "True", "Open"),
-        Finding("RolesReady", "True", "AsInSpec", "; ".join(work.unfinished)),
+        Finding("RolesReady", "True", "AsInSpec", "; ".join([*work.unfinished, *_on_sharing(work, outcome.seen)])),
         Finding("CredentialsReady", "True", "LoginsProved", "; ".join(_on_rotation(work, outcome.seen))),
         _in_sync(outcome),
         *_not_yet(work, outcome.seen),
@@ -60,6 +55,15 @@ async def report_ready(work: Work, outcome: Outcome) -> None:
             **handled(sdb, rotate_at=work.credentials.handled()),
         },
     )
+
+
+def _on_sharing(work: Work, seen: ServerScan) -> Iterator[str]:
+    names = shared(work.wanted, seen).shared_with
+    if names is not None:
+        yield (
+            f"as long as spec.adoptable of DatabaseServer {work.server.name} lists the database, nothing is taken from "
+            f"who used it before, and these may do whatever its owner role may: {', '.join(names) or 'nobody else'}"
+        )
 
 
 def _on_rotation(work: Work, seen: ServerScan) -> Iterator[str]:
@@ -91,13 +95,12 @@ def _not_yet(work: Work, seen: ServerScan) -> list[Finding]:
     ]
 
 
-async def _tell_of_repair(work: Work, outcome: Outcome) -> None:
-    for step in outcome.repaired:
+async def _tell_of_repair(work: Work, repaired: list[Step]) -> None:
+    for step in repaired:
         metrics.DRIFT.labels(work.server.name, type(step).__name__).inc()
-    lines = Listed.of(drift_line(step) for step in outcome.repaired).lines
+    lines = Listed.of(drift_line(step) for step in repaired).lines
     message = (
-        f'{len(outcome.repaired)} changes by hand to database "{work.wanted.database}" were taken back: '
-        f"{'; '.join(lines)}"
+        f'{len(repaired)} changes by hand to database "{work.wanted.database}" were taken back: {"; ".join(lines)}'
     )
     await _tell(work, "DriftRepaired", message)
 

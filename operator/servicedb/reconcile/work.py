@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Container, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from servicedb.api.common import HANDLED_LENGTH, RECONCILE_AT
 from servicedb.api.service_database import ServiceDatabase
@@ -12,25 +12,24 @@ from servicedb.plan.claim import claim
 from servicedb.plan.conditions import condition_of
 from servicedb.plan.credentials import LoginState
 from servicedb.plan.database import current_marker, database_steps, role_setting_steps
-from servicedb.plan.inside import check_extensions
+from servicedb.plan.foreign import shared, shared_memberships
+from servicedb.plan.inside import check_extensions, following_schemas
 from servicedb.plan.leaving import departure_steps, leaving
 from servicedb.plan.lines import drift_line
-from servicedb.plan.marker import Marker
 from servicedb.plan.memberships import membership_steps, wanted_memberships
 from servicedb.plan.observed import ServerScan
+from servicedb.plan.repairs import repairs
 from servicedb.plan.roles import role_steps
 from servicedb.plan.steps import (
+    ChangeDatabaseOwner,
     ChangeObjectOwner,
     ChangeSetting,
     CreateDatabase,
+    CreateExtension,
     CreateRole,
     DatabaseStep,
-    DropRole,
-    InsideStep,
-    LoginStep,
     NoteGranted,
     ObjectStep,
-    PrepareSecret,
     Revoke,
     RoleStep,
     SetPassword,
@@ -38,11 +37,12 @@ from servicedb.plan.steps import (
 )
 from servicedb.plan.wanted import Wanted
 from servicedb.postgres.apply import Executor, Refused, try_settings
-from servicedb.postgres.catalog import available_extensions, scan_database
+from servicedb.postgres.catalog import available_extensions, scan_inside
 from servicedb.postgres.session import AdminServer, Session
 from servicedb.reconcile.credentials import Credentials
 from servicedb.reconcile.departure import let_go
 from servicedb.reconcile.inside import Needed, look_inside, needed_inside
+from servicedb.reconcile.observe import observe_database
 from servicedb.reconcile.world import Looked, Server, World
 
 _DAY = 86_400.0
@@ -92,15 +92,9 @@ class Outcome:
     awaited: tuple[str, ...] = ()
     problem: Problem | None = None
 
-    @property
-    def repaired(self) -> list[Step]:
-        """What was changed on the server to undo changes by hand: nothing where a login took its course, since much
-        else follows from that."""
-        renewed = any(isinstance(step, PrepareSecret) and not step.repairs for step in self.done)
-        if renewed or any(isinstance(step, LoginStep | DropRole) for step in self.done):
-            return []
-        kinds = RoleStep | DatabaseStep | InsideStep
-        return [step for step in self.done if isinstance(step, kinds) and step not in self.left]
+    def repaired(self, wanted: Wanted) -> list[Step]:
+        """What was changed on the server to undo changes by hand."""
+        return [step for step in repairs(self.done, wanted) if step not in self.left]
 
     @property
     def drift(self) -> list[str]:
@@ -137,7 +131,7 @@ async def is_in_sync(work: Work, seen: ServerScan) -> bool:
     looked = work.world.insides.get(work.key)
     if database is None or looked is None or time.monotonic() - looked.at > _DAY:
         return False
-    if looked.version != (work.sdb.metadata.generation, database.changes):
+    if looked.version != _version(work, seen):
         return False
     await work.credentials.read()
     return not (
@@ -152,7 +146,8 @@ async def is_in_sync(work: Work, seen: ServerScan) -> bool:
 
 def role_changes(work: Work, seen: ServerScan, states: Mapping[str, LoginState] | None = None) -> list[RoleStep]:
     """All that roles and memberships need. `states` by the login's role; left out, those of the Secrets."""
-    wanted = work.credentials.as_it_stands(seen.roles, states)
+    wanted = shared(work.credentials.as_it_stands(seen.roles, states), seen)
+    members = wanted_memberships(wanted) | shared_memberships(wanted, seen)
     steps: list[RoleStep] = [
         *role_steps(
             wanted,
@@ -162,7 +157,7 @@ def role_changes(work: Work, seen: ServerScan, states: Mapping[str, LoginState] 
             now=work.world.now(),
             overlap=work.sdb.spec.credentials.overlap.timedelta,
         ),
-        *membership_steps(wanted_memberships(wanted), seen.memberships, leaving=leaving(wanted, seen.roles)),
+        *membership_steps(members, seen.memberships, leaving=leaving(wanted, seen.roles)),
         *role_setting_steps(wanted, seen),
     ]
     return steps
@@ -170,7 +165,7 @@ def role_changes(work: Work, seen: ServerScan, states: Mapping[str, LoginState] 
 
 def database_changes(work: Work, seen: ServerScan) -> list[Step]:
     """All that the database as a whole needs."""
-    return list(database_steps(work.credentials.as_it_stands(seen.roles), seen))
+    return list(database_steps(shared(work.credentials.as_it_stands(seen.roles), seen), seen))
 
 
 async def carry_out(work: Work) -> Outcome:
@@ -190,7 +185,8 @@ async def carry_out(work: Work) -> Outcome:
         if secrets := await work.credentials.prepare(seen.roles):  # each is named by a role's note by now
             done += secrets
             done += await _change_server(work, connection, seen, execute, refused, done)
-            seen = await observe(work, connection)
+            if execute.lenient:  # else everything that was asked for has been done, or was refused by an exception
+                seen = await observe(work, connection)
         needed = await _change_inside(work, connection, seen, execute, done, refused)
         done += await work.credentials.prove_and_activate(connection, seen.roles)
         seen = await observe(work, connection)
@@ -242,13 +238,18 @@ def is_open(work: Work, seen: ServerScan) -> bool:
 
 def note_look(work: Work, seen: ServerScan, awaited: tuple[str, ...]) -> None:
     """Until the database's counters or the spec move there is no need for another look inside."""
-    version = (work.sdb.metadata.generation, seen.databases[work.wanted.database].changes)
-    work.world.insides[work.key] = Looked(version, time.monotonic(), awaited)
+    work.world.insides[work.key] = Looked(_version(work, seen), time.monotonic(), awaited)
+
+
+def _version(work: Work, seen: ServerScan) -> object:
+    """What a look inside depends on."""
+    sharing = shared(work.wanted, seen).shared_with
+    return work.sdb.metadata.generation, seen.databases[work.wanted.database].changes, sharing
 
 
 async def check_before(work: Work, connection: Session, seen: ServerScan) -> None:
     """Raise what PostgreSQL would refuse later, before anything is made: a database is made whole or not at all."""
-    wanted = work.wanted
+    wanted = shared(work.wanted, seen)
     settings = [step for step in database_steps(wanted, seen) if isinstance(step, ChangeSetting)]
     await try_settings(connection, [(step.parameter, step.value) for step in settings if step.value is not None])
     if wanted.extensions and not is_open(work, seen):
@@ -257,24 +258,8 @@ async def check_before(work: Work, connection: Session, seen: ServerScan) -> Non
 
 
 async def observe(work: Work, connection: Session) -> ServerScan:
-    """The shared catalogues as far as they are this database's. Raises when they are not (any more): whatever is
-    planned from what this gives may be done."""
-    seen = await _scan(work, connection)
-    work.server.must_be(seen.system_identifier, work.world)
-    claim(work.wanted, seen, server=work.server.name)
-    return seen
-
-
-async def _scan(work: Work, connection: Session) -> ServerScan:
-    """Looks for the database by the OID that it is known under, too."""
-    wanted = work.wanted
-    oids = {int(wanted.known_oid)} if wanted.known_oid is not None else set()
-    seen = await scan_database(connection, wanted.database, roles=wanted.role_names, oids=oids)
-    owner = seen.roles.get(wanted.names.owner)
-    marker = Marker.read(owner.comment) if owner is not None else None
-    if marker is None or marker.oid is None or seen.database_with_oid(marker.oid) is not None:
-        return seen
-    return await scan_database(connection, wanted.database, roles=wanted.role_names, oids={*oids, marker.oid})
+    """See observe_database."""
+    return await observe_database(connection, work.wanted, server=work.server, admin=work.admin, world=work.world)
 
 
 async def _change_server(
@@ -304,6 +289,12 @@ async def _change_server(
         if isinstance(step, CreateDatabase):
             await execute.alone(connection, step)
     together = [step for step in steps if isinstance(step, DatabaseStep)]
+    if any(isinstance(step, ChangeDatabaseOwner) for step in together) and shared(wanted, seen).shared_with is not None:
+        async with work.admin.inside(wanted.database) as inside:
+            there = await scan_inside(inside, owner=wanted.names.owner, extensions=())
+            with_it = list(following_schemas(wanted, there))
+            refused += await execute.database(inside, [*together, *with_it], wanted.names.owner)
+        return [*roles, *steps, *with_it]
     if together:
         refused += await execute.database(connection, together, wanted.names.owner)
     return [*roles, *steps]
@@ -325,11 +316,17 @@ async def _change_inside(
     if not seen.databases[wanted.database].enterable:
         return None
     async with work.admin.inside(wanted.database) as connection:
-        needed = needed_inside(wanted, await look_inside(connection, wanted, seen, server=server), seen)
-        if needed.steps:
-            refused += await execute.inside(connection, needed.steps, wanted.names.owner)
-            done += needed.steps
-            if any(isinstance(step, NoteGranted) for step in needed.steps):
-                seen = await observe(work, session)
-            needed = needed_inside(wanted, await look_inside(connection, wanted, seen, server=server), seen)
-        return needed
+        born = any(isinstance(step, CreateDatabase) for step in done)
+        inside = await look_inside(connection, wanted, seen, server=server, empty=born)
+        needed = needed_inside(wanted, inside, seen)
+        if not needed.steps:
+            return needed
+        send = execute.inside if shared(wanted, seen).shared_with is None else execute.inside_apart
+        refused += await send(connection, needed.steps, wanted.names.owner)
+        done += needed.steps
+        noted = any(isinstance(step, NoteGranted) for step in needed.steps)
+        if born and not noted and not any(isinstance(step, CreateExtension) for step in needed.steps):
+            return replace(needed, steps=())  # nothing was refused, and nobody else has been in there yet
+        if noted:
+            seen = await observe(work, session)
+        return needed_inside(wanted, await look_inside(connection, wanted, seen, server=server), seen)

@@ -7,7 +7,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from servicedb import metrics
@@ -34,7 +34,7 @@ class Server:
     """A DatabaseServer as it was last looked at. `problem` says why it can't be used, None when it can.
 
     `markers` follows what is made between two scans, so that limits hold. `absent` is when each object was first
-    found gone.
+    found gone, `counted` how many databases the status speaks of.
     """
 
     name: str
@@ -48,6 +48,7 @@ class Server:
     scanned_at: float = 0.0
     markers: dict[str, Marker] = field(default_factory=dict)
     absent: dict[str, datetime] = field(default_factory=dict)
+    counted: int | None = None
 
     @property
     def key(self) -> Key:
@@ -88,6 +89,7 @@ class Noticed:
 
     server: str
     uid: str
+    ready: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +120,8 @@ class World:
     on_step: Callable[[Step], None] = ignore
     servers: dict[str, Server] = field(default_factory=dict)
     databases: dict[Key, Noticed] = field(default_factory=dict)
+    runs: dict[Key, Key] = field(default_factory=dict)
+    """Each MigrationRun, and its ServiceDatabase."""
     insides: dict[Key, Looked] = field(default_factory=dict)
     logins: dict[tuple[Key, str], Looked] = field(default_factory=dict)
     _namespaces: dict[str, tuple[float, Namespace]] = field(default_factory=dict)
@@ -139,6 +143,20 @@ class World:
 
     def of_server(self, name: str) -> list[Key]:
         return [key for key, noticed in self.databases.items() if noticed.server == name]
+
+    def runs_of(self, database: Key) -> list[Key]:
+        return [run for run, of in self.runs.items() if of == database]
+
+    def beside(self, run: Key) -> list[Key]:
+        """The other MigrationRuns of the database that `run` is for; none where it is none."""
+        database = self.runs.get(run)
+        return [one for one in self.runs_of(database) if one != run] if database is not None else []
+
+    def look_inside_again(self, database: Key) -> None:
+        """Have the inside of a database looked at soon: somebody worked in it."""
+        if (looked := self.insides.get(database)) is not None:
+            self.insides[database] = replace(looked, version=None)
+        self.enqueue(database)
 
     def forget(self, key: Key) -> None:
         """Drop what is kept of an object that is gone."""

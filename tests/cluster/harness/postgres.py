@@ -4,6 +4,7 @@ import base64
 import json
 import secrets
 from dataclasses import dataclass, field
+from datetime import timedelta
 from hashlib import sha256
 from ipaddress import IPv4Address
 
@@ -11,6 +12,8 @@ import yaml
 
 from tests.cluster.harness import images
 from tests.cluster.harness.cluster import Cluster
+from tests.cluster.harness.deadline import wait_until
+from tests.cluster.harness.errors import HarnessError
 from tests.cluster.harness.paths import HARNESS
 from tests.cluster.harness.pki import Authority, KeyPair
 
@@ -20,6 +23,7 @@ HOST = f"{SERVICE}.{NAMESPACE}.svc"
 PORT = 5432
 POD = "postgres-0"
 READY_WITHIN = "180s"
+_REACHED_WITHIN = timedelta(seconds=60)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +87,21 @@ def ensure(cluster: Cluster, **settings: str) -> Postgres:
     cluster.kubectl(
         "rollout", "status", f"--namespace={NAMESPACE}", f"statefulset/{SERVICE}", f"--timeout={READY_WITHIN}"
     )
+    if not wait_until(lambda: _is_reached(cluster, address), _REACHED_WITHIN):
+        raise HarnessError(f"PostgreSQL is ready, and Service {SERVICE} ({address}) does not lead to it")
     server = Postgres(cluster, address, authority, admin, superuser)
     if settings:
         server.configure(**settings)
     return server
+
+
+def _is_reached(cluster: Cluster, address: str) -> bool:
+    """Whether the Service leads to the server: kube-proxy hears of a new pod some time after it is ready."""
+    try:
+        cluster.kubectl("exec", f"--namespace={NAMESPACE}", POD, "--", "pg_isready", f"--host={address}", "--quiet")
+    except HarnessError:
+        return False
+    return True
 
 
 def _login(cluster: Cluster, secret: str, username: str) -> Login:

@@ -14,9 +14,10 @@ from tests.cluster.harness.cluster import Cluster
 from tests.cluster.objects import Away, Refused, condition, wait_for
 from tests.cluster.operator_process import OperatorProcess
 from tests.cluster.soak import invariants
+from tests.cluster.soak.invariants import AtRest, Look
 from tests.cluster.soak.logins import Logins
 from tests.cluster.soak.look import at_rest, look, written_table
-from tests.cluster.soak.model import APP, MIGRATOR, READ_ONLY, Asked, Model, secret_name
+from tests.cluster.soak.model import APP, MIGRATOR, READ_ONLY, Asked, Model, Policy, secret_name
 from tests.cluster.tenant import Tenant
 from tests.postgres.server import Server
 
@@ -24,11 +25,13 @@ API_SERVER = "kube-apiserver"
 OVERLAP = 6
 SHORT_GRACE, LONG_GRACE = 3, 3600
 _REST_WITHIN = 240.0
+_LOGINS, _LONGER = 20, 4
 
 
 @dataclass(slots=True)
 class Soak:
-    """`model` is what was asked for. `violations` are what `invariants.always` said on the way, each once."""
+    """`model` is what was asked for. `violations` are what `invariants.always` said on the way, each once. `told` is
+    what was done, in order, a line each."""
 
     tenant: Tenant
     server: Server
@@ -41,7 +44,7 @@ class Soak:
     logins: Logins = field(init=False)
     bystander: str = ""
     violations: dict[str, None] = field(default_factory=dict)
-    done: dict[str, int] = field(default_factory=dict)
+    told: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.model = Model(self.tenant.name)
@@ -50,24 +53,26 @@ class Soak:
         self.bystander = look(self.server).bystander
 
     def run(self, seconds: float) -> None:
-        """Operations and kills for `seconds`, with applications logging in all the while."""
+        """Operations and kills for `seconds`, with applications logging in all the while; on a busy machine for longer,
+        until some logins have worked."""
         until = time.monotonic() + seconds
+        at_most = until + _LONGER * seconds
         with self.logins.going_on():
             for asked in self.model.asked.values():
                 self._create(asked)
-            while time.monotonic() < until:
+            while time.monotonic() < (until if self.logins.worked >= _LOGINS else at_most):
                 self._one()
-                self._look()
+                self.look_around()
 
     def come_to_rest(self) -> list[str]:
         """Wait until nothing is wrong any more; gives what still is when that does not come."""
         found: list[str] = ["nothing was looked at"]
 
         def nothing_wrong() -> bool:
-            self._look()
+            self.look_around()
             try:
                 seen = look(self.server)
-                rest = at_rest(self.tenant, self.server, self.model, seen)
+                rest = self._at_rest(seen)
             except psycopg.Error as error:  # a database that is just being dropped
                 found[:] = [str(error)]
                 return False
@@ -78,16 +83,35 @@ class Soak:
             wait_for("rest", nothing_wrong, within=_REST_WITHIN)
         return found
 
+    def stand_after(self, scans: int) -> list[str]:
+        """What is wrong, or was on the way, once the operator has looked at the server so often."""
+        until = self.operator.scans() + scans
+
+        def passed() -> bool:
+            self.look_around()
+            return self.operator.scans() >= until
+
+        wait_for(f"{scans} scans", passed, told=self.operator.last_lines)
+        seen = look(self.server)
+        try:
+            rest = self._at_rest(seen)
+        except psycopg.Error as error:  # a database that is closed, and should not be
+            return [*self.violations, str(error)]
+        return [*self.violations, *invariants.at_rest(seen, rest, self.model)]
+
+    def _at_rest(self, seen: Look) -> AtRest:
+        return at_rest(self.tenant, self.server, self.model, seen)
+
     # What people do
 
     def _one(self) -> None:
         """One operation or kill. What the API server did not answer is asked again until it does."""
         choices: list[tuple[int, Callable[[], None]]] = [
             (4, lambda: self._with(present=False, does=self._create)),
-            (3, lambda: self._with(present=True, does=self._delete)),
-            (4, lambda: self._with(present=True, does=self._change)),
+            (3, lambda: self._with(present=True, does=self.delete)),
+            (4, lambda: self._with(present=True, does=self.change)),
             (4, lambda: self._with(present=True, does=self._rotate)),
-            (6, lambda: self._with(present=True, does=self._write)),
+            (6, lambda: self._with(present=True, does=self.write)),
             (3, lambda: self._with(present=True, does=self._tamper)),
         ]
         if self.kills:
@@ -99,25 +123,31 @@ class Soak:
         candidates = [asked for asked in self.model.asked.values() if asked.present == present]
         if candidates:
             does(self.rng.choice(candidates))
-            name = does.__name__.strip("_")
-            self.done[name] = self.done.get(name, 0) + 1
+
+    def _tell(self, what: str, whom: str = "", details: str = "") -> None:
+        self.told.append(f"{time.time():.2f} {what}: {whom} {details}".rstrip(": "))
 
     def _create(self, asked: Asked) -> None:
         roles = frozenset({APP, MIGRATOR, *self.rng.sample([READ_ONLY], self.rng.randrange(2))})
-        policy = self.rng.choice(("Retain", "Delete"))
-        grace = self.rng.choice((SHORT_GRACE, LONG_GRACE))
-        asked.made(roles, "Delete" if policy == "Delete" else "Retain", grace)
+        policies: tuple[Policy, ...] = ("Retain", "Delete")
+        self.create(asked, roles, self.rng.choice(policies), self.rng.choice((SHORT_GRACE, LONG_GRACE)))
+
+    def create(self, asked: Asked, roles: frozenset[str], policy: Policy, grace: int) -> None:
+        self._tell("create", asked.name, f"{policy} {grace} s, {', '.join(sorted(roles))}")
+        asked.made(roles, policy, grace)
         body = self.tenant.manifest(asked.name, {"spec.roles": _roles(asked.name, roles)})
         body["spec"]["deletion"] = {"policy": policy, "gracePeriod": f"{grace}s"}
         body["spec"]["credentials"] = {"overlap": f"{OVERLAP}s"}
         self._ask(lambda: self.tenant.objects.create(body), settled=409)
 
-    def _delete(self, asked: Asked) -> None:
+    def delete(self, asked: Asked) -> None:
+        self._tell("delete", asked.name, "seen by the operator" if asked.known else "not seen by the operator yet")
         asked.deleted(time.time())
         self._ask(lambda: self.tenant.delete(asked.name))
 
-    def _change(self, asked: Asked) -> None:
+    def change(self, asked: Asked) -> None:
         roles = asked.wanted_roles ^ {READ_ONLY}
+        self._tell("change", asked.name, ", ".join(sorted(roles)))
         asked.changed(roles)
         change: dict[str, Any] = {"roles": {"readOnly": _roles(asked.name, roles).get("readOnly")}}
         change["connectionLimit"] = self.rng.randrange(10, 99)
@@ -125,15 +155,17 @@ class Soak:
 
     def _rotate(self, asked: Asked) -> None:
         asked.rotations += 1
+        self._tell("rotate", asked.name)
         self._ask(lambda: self.tenant.annotate(asked.name, "rotate-at", f"{asked.rotations}"))
 
-    def _write(self, asked: Asked) -> None:
+    def write(self, asked: Asked) -> None:
         """As a team does: with what its Secrets say, where its object says that it is ready."""
         with contextlib.suppress(Away, Refused):
             manifest = self.tenant.get(asked.name)
             if (condition(manifest) or {}).get("status") != "True" or not self._note_oid(asked, manifest):
                 return
             word = f"{self.rng.getrandbits(64):x}"
+            self._tell("write", asked.name)
             asked.doubtful.add(word)
             with contextlib.suppress(psycopg.Error, AssertionError, KeyError):  # logins are checked elsewhere
                 written_table(self.tenant, asked.name, word)
@@ -151,7 +183,9 @@ class Soak:
             f'COMMENT ON ROLE "{names}__app_a" IS \'{{"servicedb":1,"owner":"{names}__owner","role":"app"}}\'',
         )
         with contextlib.suppress(psycopg.Error), self.server.connect(connect_timeout=5) as connection:
-            connection.execute(self.rng.choice(statements).encode())
+            statement = self.rng.choice(statements)
+            self._tell("tamper", asked.name, statement)
+            connection.execute(statement.encode())
 
     def _ask(self, request: Callable[[], object], *, settled: int | None = None) -> None:
         """Until it is answered. `settled` is the status that says that an earlier, unanswered one did it."""
@@ -175,17 +209,17 @@ class Soak:
     # What happens to them
 
     def _kill_operator(self) -> None:
+        self._tell("kill operator")
         self.operator.kill()
         time.sleep(self.rng.uniform(0, 2))
         self.operator.start()
-        self.done["kill operator"] = self.done.get("kill operator", 0) + 1
 
     def _kill_server(self) -> None:
+        self._tell("kill server")
         with self._outage():
             self.server.kill()
             time.sleep(self.rng.uniform(0, 3))
             self.server.start()
-        self.done["kill server"] = self.done.get("kill server", 0) + 1
 
     @contextlib.contextmanager
     def _outage(self) -> Iterator[None]:
@@ -196,14 +230,14 @@ class Soak:
             self.logins.outages += 1
 
     def _kill_api_server(self) -> None:
+        self._tell("kill API server")
         self.cluster.kill(API_SERVER)
         time.sleep(self.rng.uniform(0, 2))
         self.cluster.start(API_SERVER)
-        self.done["kill API server"] = self.done.get("kill API server", 0) + 1
 
     # What is seen of it
 
-    def _look(self) -> None:
+    def look_around(self) -> None:
         """The statuses first, then the server: an object's status never knows of a database that comes later."""
         with contextlib.suppress(Away, Refused):
             listed = self.tenant.objects.listed("ServiceDatabase", self.tenant.name)
@@ -219,7 +253,7 @@ class Soak:
         oid = ((manifest or {}).get("status") or {}).get("databaseOid")
         if oid is None:
             return False
-        if asked.oid != int(oid) or asked.droppable_from is not None:
+        if asked.oid != int(oid) or not asked.known:
             asked.seen(int(oid))
         return True
 

@@ -112,9 +112,11 @@ def at_rest(look: Look, seen: AtRest, model: Model) -> Iterator[str]:
                 yield from _of_login(asked.name, asked.database, role, seen)
         else:
             yield from _of_the_absent(asked.database, roles, look)
-            if asked.droppable_from is not None and look.time >= asked.droppable_from:
-                if roles or asked.database in look.databases:
-                    yield f"database {asked.database} was to be dropped, and it or a role of it is there"
+            left = [*sorted(roles), *({asked.database} & set(look.databases))]
+            if not left and asked.may_be_gone(look.time):
+                continue
+            if asked.has_to_be_gone(look.time):
+                yield f"database {asked.database} was to be dropped with its roles, and there is: {', '.join(left)}"
                 continue
         if asked.oid is not None and not _as_written(seen.rows.get(asked.name), asked):
             yield f"what was written to {asked.database} is not what stands there"
@@ -133,6 +135,8 @@ def _of_login(name: str, database: str, role: str, seen: AtRest) -> Iterator[str
 def _of_the_absent(database: str, roles: Mapping[str, SeenRole], look: Look) -> Iterator[str]:
     owner = roles.get(f"{database}__owner")
     marker = Marker.read(owner.comment) if owner is not None else None
+    if roles and f"{database}__owner" not in roles:
+        yield f"roles of {database} are left, and its owner role is not"
     if marker is not None and marker.released is None and marker.deleted_at is None:
         yield f"database {database} was let go, and its marker does not say so"
     for role in roles.values():

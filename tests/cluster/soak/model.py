@@ -17,8 +17,9 @@ class Asked:
     `oid` is the database's as its object's status said it last; None while none is known. `rows` is what was written
     there and acknowledged, `doubtful` what was sent and never answered. `droppable_from` is the earliest moment at
     which a deletion that was asked for may have dropped the database; it is taken back when an object made again turns
-    out to stand for the same database. `wanted_roles` are the present (or last) spec's; `leaving_roles` those that a
-    change took out.
+    out to stand for the same database. `known`: the last object's status named its database, so that the server knows
+    what its deletion asks for; one that came and went while nobody looked changes nothing. `wanted_roles` are the
+    present (or last) spec's; `leaving_roles` those that a change took out.
     """
 
     name: str
@@ -29,6 +30,7 @@ class Asked:
     rows: set[str] = field(default_factory=set)
     doubtful: set[str] = field(default_factory=set)
     droppable_from: float | None = None
+    known: bool = False
     wanted_roles: frozenset[str] = frozenset()
     leaving_roles: frozenset[str] = frozenset()
     rotations: int = 0
@@ -39,7 +41,7 @@ class Asked:
 
     def made(self, roles: frozenset[str], policy: Policy, grace: float) -> None:
         """An object of this name was created."""
-        self.present, self.policy, self.grace = True, policy, grace
+        self.present, self.known, self.policy, self.grace = True, False, policy, grace
         self.leaving_roles |= self.wanted_roles - roles
         self.wanted_roles = roles
 
@@ -51,17 +53,22 @@ class Asked:
         """Its deletion is about to be asked for."""
         self.present = False
         if self.policy == "Delete":
-            self.droppable_from = now + self.grace
+            earlier = self.droppable_from if self.droppable_from is not None else now + self.grace
+            self.droppable_from = min(earlier, now + self.grace)
 
     def seen(self, oid: int) -> None:
         """The present object's status names the database: the one that was there, or one made after a drop."""
         if oid != self.oid:
             self.rows.clear()
             self.doubtful.clear()
-        self.oid, self.droppable_from = oid, None
+        self.oid, self.droppable_from, self.known = oid, None, True
 
     def may_be_gone(self, now: float) -> bool:
         return self.oid is None or (self.droppable_from is not None and now >= self.droppable_from)
+
+    def has_to_be_gone(self, now: float) -> bool:
+        """Once everything has come to rest."""
+        return not self.present and self.known and self.droppable_from is not None and now >= self.droppable_from
 
     def roles_allowed(self) -> frozenset[str]:
         """Names of all roles that may stand on the server for it, at any moment."""

@@ -2,11 +2,14 @@
 a kill between any two loses nothing: the next round sees what is there and plans the rest."""
 
 from servicedb.plan.steps.base import Step as Step
+from servicedb.plan.steps.courses import ADOPTION as ADOPTION
 from servicedb.plan.steps.courses import CREATION as CREATION
 from servicedb.plan.steps.courses import DELETION as DELETION
 from servicedb.plan.steps.courses import DEPARTURE as DEPARTURE
 from servicedb.plan.steps.courses import NEEDED as NEEDED
+from servicedb.plan.steps.courses import REPAIR as REPAIR
 from servicedb.plan.steps.courses import ROTATION as ROTATION
+from servicedb.plan.steps.courses import TAKES_BACK as TAKES_BACK
 from servicedb.plan.steps.courses import UNDO as UNDO
 from servicedb.plan.steps.databases import ChangeDatabaseOwner as ChangeDatabaseOwner
 from servicedb.plan.steps.databases import ChangeSetting as ChangeSetting

@@ -2,6 +2,7 @@
 
 from servicedb.plan.steps.base import Step
 from servicedb.plan.steps.databases import (
+    ChangeDatabaseOwner,
     ChangeSetting,
     CloseDatabase,
     CreateDatabase,
@@ -11,12 +12,16 @@ from servicedb.plan.steps.databases import (
     RevokeOnDatabase,
 )
 from servicedb.plan.steps.inside import (
+    ChangeObjectOwner,
     ChangeSchemaOwner,
     CreateExtension,
     CreateSchema,
     GrantByDefault,
+    GrantOnObjects,
     GrantOnSchema,
+    NoteGranted,
     RevokeByDefault,
+    RevokeOnObjects,
     RevokeOnSchema,
     UpdateExtension,
 )
@@ -31,6 +36,8 @@ from servicedb.plan.steps.roles import (
     Grant,
     NoteOnLogin,
     OpenLogin,
+    ResetRoleSetting,
+    Revoke,
     SetPassword,
 )
 from servicedb.plan.steps.secrets import ActivateSecret, DeleteSecret, PrepareSecret, ProveLogin
@@ -47,6 +54,9 @@ NEEDED: tuple[type[Step], ...] = (
 )
 """Kinds of step that the spec can't do without. Any other that the server refuses leaves a difference behind, which is
 listed, and the rest goes on."""
+
+TAKES_BACK: tuple[type[Step], ...] = (AlterRole, Revoke, ResetRoleSetting)
+"""Kinds of step that undo what somebody did to roles by hand: what a superuser did, the admin may not be able to."""
 
 CREATION: tuple[type[Step], ...] = (
     CreateRole,
@@ -70,6 +80,55 @@ CREATION: tuple[type[Step], ...] = (
     ActivateSecret,
 )
 """Every kind of step that makes a database from nothing, in the order in which they first come."""
+
+ADOPTION: tuple[type[Step], ...] = (
+    CreateRole,
+    Grant,
+    ChangeDatabaseOwner,
+    GrantOnDatabase,
+    ChangeSetting,
+    ChangeSchemaOwner,
+    PrepareSecret,
+    OpenLogin,
+    SetPassword,
+    GrantByDefault,
+    RevokeByDefault,
+    CreateSchema,
+    GrantOnSchema,
+    GrantOnObjects,
+    ChangeObjectOwner,
+    NoteGranted,
+    ProveLogin,
+    ActivateSecret,
+)
+"""Every kind of step by which a database that servicedb never made becomes one like all others, in the order in which
+they first come."""
+
+REPAIR: tuple[type[Step], ...] = (
+    CommentOnRole,
+    AlterRole,
+    CreateRole,
+    Grant,
+    Revoke,
+    ResetRoleSetting,
+    ChangeDatabaseOwner,
+    RevokeOnDatabase,
+    GrantOnDatabase,
+    ChangeSetting,
+    OpenDatabase,
+    RevokeByDefault,
+    GrantByDefault,
+    ChangeSchemaOwner,
+    RevokeOnSchema,
+    GrantOnSchema,
+    CreateSchema,
+    GrantOnObjects,
+    ChangeObjectOwner,
+    RevokeOnObjects,
+    ProveLogin,
+)
+"""Every kind of step by which changes by hand are taken back, in the order in which they first come; those by which a
+login gets another password are ROTATION's."""
 
 DELETION: tuple[type[Step], ...] = (
     CommentOnRole,
@@ -100,5 +159,5 @@ ROTATION: tuple[type[Step], ...] = (
 )
 """Every kind of step by which the other half of a login takes over, and the one of before leaves."""
 
-DEPARTURE: tuple[type[Step], ...] = (NoteOnLogin, CloseLogin, RevokeOnDatabase, DeleteSecret, DropRole)
-"""Every kind of step by which a login goes that the spec no longer names."""
+DEPARTURE: tuple[type[Step], ...] = (NoteOnLogin, CloseLogin, RevokeOnDatabase, DeleteSecret, DropOwned, DropRole)
+"""Every kind of step by which a login goes that the spec no longer names. DropOwned comes where it holds something."""

@@ -34,8 +34,12 @@ class CreateSchema(InsideStep):
 
 @dataclass(frozen=True, slots=True)
 class ChangeSchemaOwner(InsideStep):
+    """`take_up`: the admin has to become a member of the present owner for it, within the transaction alone."""
+
     name: str
     owner: str
+    present_owner: str = ""
+    take_up: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +88,11 @@ class ChangeObjectOwner(ObjectStep):
 
 @dataclass(frozen=True, slots=True)
 class GrantOnObjects(ObjectStep):
+    """`acting_for`: the owner whose member the admin has to become for it, within the transaction alone."""
+
     grantee: str
     privileges: tuple[str, ...]
+    acting_for: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

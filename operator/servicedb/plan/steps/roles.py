@@ -50,7 +50,7 @@ class OpenLogin(LoginStep):
 
 @dataclass(frozen=True, slots=True)
 class NoteOnLogin(LoginStep):
-    """What the login's comment says of its Secret, its access, and when it leaves."""
+    """What the comment of a login says of its Secret, its access, and when it leaves; that of a group, of the last."""
 
     comment: str
 
@@ -78,7 +78,7 @@ class Revoke(RoleStep):
 
 @dataclass(frozen=True, slots=True)
 class DropRole(RoleStep):
-    """A login that is in the spec no longer goes: the step of a transaction of its own, since it may be refused."""
+    """A role that is in the spec no longer goes: the step of a transaction of its own, since it may be refused."""
 
     name: str
 

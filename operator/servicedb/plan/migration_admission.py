@@ -1,0 +1,78 @@
+"""Whether a MigrationRun may go on, before anything of its database is looked at."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from servicedb.api.migration_run import MigrationRun, MigrationRunSpec
+from servicedb.api.service_database import ServiceDatabase
+from servicedb.errors import Retryable, Terminal
+
+_MIGRATES = frozenset({"Up", "Down"})
+
+
+def check_supported(spec: MigrationRunSpec) -> None:
+    """Raise Terminal for what this release can't do yet: nothing that a spec says is left out in silence."""
+    asked = {
+        "source.image": spec.source.image is not None,
+        "adoptHistory": spec.adopt_history is not None,
+        "seeds": spec.seeds is not None,
+        "tenants": spec.tenants is not None,
+        "requireBackup": spec.require_backup is not None,
+        f"action {spec.action}": spec.action in ("Seed", "ClearSeeds"),
+    }
+    if fields := [f"spec.{name}" for name, there in asked.items() if there]:
+        raise Terminal(
+            "NotSupported",
+            f"{', '.join(fields)}: this release of servicedb can't do that yet; take it out, or wait for one that can",
+        )
+
+
+def check_alone(run: MigrationRun, others: Iterable[Mapping[str, Any]]) -> None:
+    """Raise Terminal where an older object of `others` (all of the namespace) migrates the same set.
+
+    Of two that were made in the same second the one with the smaller UID counts as older: all see it alike.
+    """
+    if run.spec.action not in _MIGRATES:
+        return
+    own = (_made(run), run.metadata.uid)
+    for other in others:
+        metadata, spec = other["metadata"], other.get("spec") or {}
+        same = (spec.get("databaseRef") or {}).get("name") == run.spec.database_ref.name
+        same = same and spec.get("set", "default") == run.spec.set_ and spec.get("action", "Up") in _MIGRATES
+        older = (metadata.get("creationTimestamp", ""), metadata["uid"]) < own
+        if same and older and not metadata.get("deletionTimestamp"):
+            raise Terminal(
+                "Duplicate",
+                f'MigrationRun "{metadata["name"]}" migrates set "{run.spec.set_}" of ServiceDatabase '
+                f'"{run.spec.database_ref.name}" already; delete one of them, or give this one another set',
+            )
+
+
+def _made(run: MigrationRun) -> str:
+    made = run.metadata.creation_timestamp
+    return made.strftime("%Y-%m-%dT%H:%M:%SZ") if made is not None else ""
+
+
+def waits_because(database: ServiceDatabase) -> str | None:
+    """Why migrations of `database` rest for now, as a person wanted it; None where they don't."""
+    if database.spec.suspend:
+        return f'spec.suspend of ServiceDatabase "{database.metadata.name}" is true'
+    if database.spec.mode == "Plan":
+        return f'spec.mode of ServiceDatabase "{database.metadata.name}" is Plan'
+    return None
+
+
+def check_ready(database: ServiceDatabase) -> None:
+    """Raise Retryable while `database` is not Ready, Terminal where it has no migrator."""
+    name = database.metadata.name
+    ready = next((one for one in database.status.conditions if one.type == "Ready"), None)
+    if ready is None or ready.status != "True":
+        why = f": {ready.message}" if ready is not None and ready.message else ""
+        raise Retryable(
+            "DatabaseNotReady", f'ServiceDatabase "{name}" is not Ready, which is waited for{why}', ready="Unknown"
+        )
+    if database.spec.roles.migrator is None:
+        raise Terminal(
+            "NoMigrator",
+            f'ServiceDatabase "{name}" has no migrator, whose login a migration needs; add spec.roles.migrator to it',
+        )

@@ -1,0 +1,211 @@
+"""The Job of a MigrationRun: made, watched over, read, and taken away."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from servicedb.api.common import HANDLED_LENGTH, RECONCILE_AT
+from servicedb.api.migration_run import MigrationRun
+from servicedb.api.service_database import ServiceDatabase
+from servicedb.errors import Retryable, Terminal
+from servicedb.kube import jobs, resources
+from servicedb.kube.client import ApiError, Json, refusal
+from servicedb.kube.resources import DATABASE_SERVERS, SERVICE_DATABASES, Key
+from servicedb.plan.conditions import READY, RECONCILING, Finding, condition_of
+from servicedb.plan.migration_admission import check_ready
+from servicedb.plan.migration_job import Endpoint, Order, job
+from servicedb.plan.migration_key import RunKey
+from servicedb.plan.migration_result import Result, is_at_work, job_state, last_words, result_of, waiting_for
+from servicedb.plan.migration_standing import ended, seen_in, settled
+from servicedb.postgres.connections import Tls
+from servicedb.reconcile.queue import TryAgain
+from servicedb.reconcile.report import report
+from servicedb.reconcile.world import World
+
+_ALLOWED = "servicedb.io/jobs"
+_SOON, _LATER = 1.0, 5.0
+_YOUNG = timedelta(seconds=15)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run that has not come to its end, with what it was seen to need."""
+
+    key: Key
+    resource: MigrationRun
+    database: ServiceDatabase
+    wanted: RunKey
+    source_digest: str
+    world: World
+
+
+async def follow(run: Run) -> float | None:
+    """Make the run's Job, look how far it is, or report what it has come to; gives the seconds until the next look.
+
+    Raises the Retryable that a Job has come to, once it was reported and the Job is gone.
+    """
+    kube = run.world.kube
+    found = await jobs.jobs_of(kube, run.resource.metadata.namespace, run.resource.metadata.uid)
+    for earlier in found:
+        if earlier["metadata"]["name"] != run.wanted.job_name and not await _is_out_of_the_way(run, earlier):
+            return _SOON
+    current = next((one for one in found if one["metadata"]["name"] == run.wanted.job_name), None)
+    if current is None:
+        current = await _make(run)
+        await _report_work(run, current, [])
+        return _SOON
+    if "deletionTimestamp" in current["metadata"]:
+        return _SOON
+    pods = await jobs.pods_of(kube, current)
+    if job_state(current) == "Running":
+        await _report_work(run, current, pods)
+        return _SOON if run.world.now() - _time(current["metadata"]["creationTimestamp"]) < _YOUNG else _LATER
+    return await _read(run, current, result_of(current, pods))
+
+
+async def _is_out_of_the_way(run: Run, earlier: Json) -> bool:
+    """Whether a Job for what was asked before has ended. One that has not begun is deleted; one at work may end."""
+    if job_state(earlier) != "Running" or "deletionTimestamp" in earlier["metadata"]:
+        return True
+    if not is_at_work(await jobs.pods_of(run.world.kube, earlier)):
+        await jobs.delete(run.world.kube, earlier)
+        return True
+    name = earlier["metadata"]["name"]
+    message = f'Job "{name}" is at work for what was asked before; it may come to its end first'
+    await report(run.world, run.key, run.resource, [Finding(RECONCILING, "True", "WaitingForJob", message)])
+    return False
+
+
+async def _make(run: Run) -> Json:
+    check_ready(run.database)
+    migrator = run.database.spec.roles.migrator
+    assert migrator is not None
+    await _check_service_account(run)
+    image = await _image(run.world)
+    endpoint = _endpoint(run.database, run.world)
+    order = Order(run.resource, run.wanted.job_name, run.source_digest, migrator.secret_name, endpoint, image)
+    return await jobs.create(run.world.kube, job(order))
+
+
+async def _report_work(run: Run, current: Json, pods: list[Json]) -> None:
+    name = current["metadata"]["name"]
+    before = f"; the pod before this one: {words}" if (words := last_words(pods)) is not None else ""
+    found = [Finding(RECONCILING, "True", "Migrating", f'Job "{name}" is at work{before}')]
+    if (waiting := waiting_for(pods)) is not None:
+        message = f'the pod of Job "{name}" can\'t begin: {waiting}'
+        found = [Finding(READY, "False", "PodWaiting", message), Finding(RECONCILING, "True", "PodWaiting", message)]
+    elif (ready := condition_of(run.resource.status.conditions, READY)) is not None and ready.status == "False":
+        found.append(Finding(READY, "Unknown", "Migrating", found[0].message))
+    fields = {
+        "job": {"name": name},
+        "startedAt": current["metadata"]["creationTimestamp"],
+        "completedAt": None,
+        "sourceDigest": run.source_digest,
+    }
+    await report(run.world, run.key, run.resource, found, fields)
+
+
+async def _read(run: Run, current: Json, result: Result) -> float | None:
+    again = isinstance(result.problem, Retryable)
+    fields: dict[str, Any] = {
+        **seen_in(run.resource, result),
+        "job": None if again else {"name": current["metadata"]["name"]},
+        "completedAt": _ended_at(current),
+        "sourceDigest": run.source_digest,
+    }
+    if not again:
+        fields |= {"runKey": run.wanted.value, **_handled(run.resource)}
+    if result.problem is not None:
+        for name in ("fromVersion", "version", "pending"):
+            if fields[name] is None:  # unknown to a run that did not get as far
+                del fields[name]
+    await report(run.world, run.key, run.resource, ended(result), fields)
+    if isinstance(result.problem, Retryable):
+        await jobs.delete(run.world.kube, current)
+        raise TryAgain from result.problem
+    run.world.look_inside_again(Key(SERVICE_DATABASES, run.key.namespace, run.resource.spec.database_ref.name))
+    return run.resource.spec.job.ttl.timedelta.total_seconds()
+
+
+async def report_settled(key: Key, run: MigrationRun, world: World) -> float | None:
+    """Say again how the run ended, and delete Jobs that were kept for long enough; gives the seconds until the next is.
+
+    While the status names no Job there is none to look for.
+    """
+    kept: list[datetime] = []
+    if run.status.job is not None:
+        ttl = run.spec.job.ttl.timedelta
+        for one in await jobs.jobs_of(world.kube, run.metadata.namespace, run.metadata.uid):
+            if job_state(one) == "Running" or (end := _time(_ended_at(one)) + ttl) > world.now():
+                kept.append(end if job_state(one) != "Running" else world.now() + ttl)
+            else:
+                await jobs.delete(world.kube, one)
+    await report(world, key, run, settled(run), {} if kept else {"job": None})
+    return world.seconds_until(*kept)
+
+
+def _handled(run: MigrationRun) -> dict[str, Any]:
+    value = run.metadata.annotations.get(RECONCILE_AT)
+    return {"handled": {"reconcileAt": value[:HANDLED_LENGTH]}} if value is not None else {}
+
+
+async def _check_service_account(run: Run) -> None:
+    name = run.resource.spec.job.service_account_name
+    if name is None:
+        return
+    namespace = run.resource.metadata.namespace
+    try:
+        body = await run.world.kube.get(resources.service_account(namespace, name))
+    except ApiError as error:
+        raise refusal(error, namespace=namespace) from None
+    if body is None:
+        raise Retryable("ServiceAccountMissing", f'there is no ServiceAccount "{name}" in namespace "{namespace}"')
+    if (body["metadata"].get("labels") or {}).get(_ALLOWED) != "allowed":
+        raise Terminal(
+            "ServiceAccountNotAllowed",
+            f'ServiceAccount "{name}" does not carry the label {_ALLOWED}: allowed, so no Job runs as it; label it, or '
+            "name another in spec.job.serviceAccountName",
+        )
+
+
+async def _image(world: World) -> str:
+    if world.settings.job_image:
+        return world.settings.job_image
+    image = (
+        await jobs.own_image(world.kube, world.settings.namespace, world.settings.pod) if world.settings.pod else None
+    )
+    if image is None:
+        raise Retryable(
+            "JobImageUnknown",
+            "the operator does not know which image Jobs run; have an admin set SERVICEDB_JOB_IMAGE on it",
+        )
+    return image
+
+
+def _endpoint(database: ServiceDatabase, world: World) -> Endpoint:
+    """The server itself. The operator has looked at it since it began, or waits for that."""
+    name = database.spec.server_ref.name
+    server = world.servers.get(name)
+    if server is None or server.admin is None:
+        world.enqueue(Key(DATABASE_SERVERS, "", name))
+        raise TryAgain
+    if server.problem is not None:
+        raise Retryable(
+            server.problem.reason, f"DatabaseServer {name} can't be used: {server.problem.message}", ready="Unknown"
+        )
+    spec = server.resource.spec
+    assert database.status.database_name is not None
+    sslmode = Tls(spec.tls.mode).sslmode
+    return Endpoint(spec.host, spec.port, database.status.database_name, sslmode, server.ca_certificate)
+
+
+def _ended_at(job: Json) -> str:
+    status = job.get("status") or {}
+    times = [
+        one["lastTransitionTime"] for one in status.get("conditions") or () if one["type"] in ("Complete", "Failed")
+    ]
+    return str(status.get("completionTime") or max(times, default=job["metadata"]["creationTimestamp"]))
+
+
+def _time(text: str) -> datetime:
+    return datetime.fromisoformat(text)

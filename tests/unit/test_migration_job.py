@@ -1,0 +1,144 @@
+"""The Job of a MigrationRun: what its pod gets, and above all what it does not."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from servicedb.api.migration_run import MigrationRun
+from servicedb.jobs.migrate.result import EXIT_CODES
+from servicedb.migrate_command import migrate
+from servicedb.plan.migration_job import EXIT_DECISION, EXIT_TERMINAL, RUN_UID, Endpoint, Order, arguments, job
+
+from tests.api.examples import FULL_RUN, MINIMAL_RUN, Manifest, changed
+from tests.api.generated import run_manifests
+
+ENDPOINT = Endpoint("pg.example.org", 5432, "onboarding", "verify-full", "-----BEGIN CERTIFICATE-----\n")
+INLINE = changed(
+    MINIMAL_RUN, {"spec.source": {"inline": [{"name": "seeds/dev/1.sql", "content": "SELECT 1"}]}, "metadata.uid": "u"}
+)
+
+
+def order(manifest: Manifest = MINIMAL_RUN) -> Order:
+    run = MigrationRun.parse(changed(manifest, {"metadata.uid": "run-1"}))
+    return Order(run, "onboarding-0123456789", "sha256:1", "onboarding-migrator", ENDPOINT, "servicedb:1")
+
+
+def pod_of(manifest: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = manifest["spec"]["template"]["spec"]
+    return found
+
+
+@given(run_manifests())
+def test_every_pod_is_as_pod_security_restricted_wants_it_and_has_no_token(manifest: Manifest) -> None:
+    pod = pod_of(job(order(manifest)))
+    (container,) = pod["containers"]
+    assert pod["automountServiceAccountToken"] is False
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    sources = [source for volume in pod["volumes"] for source in volume.get("projected", {}).get("sources", ())]
+    assert not any("serviceAccountToken" in source for source in sources)
+
+
+def test_of_all_secrets_it_gets_the_migrators_name_and_password() -> None:
+    volumes = json.dumps(pod_of(job(order()))["volumes"])
+    assert volumes.count('"secret"') == 1
+    secret = pod_of(job(order()))["volumes"][0]["projected"]["sources"][0]["secret"]
+    assert secret["name"] == "onboarding-migrator"
+    assert [item["key"] for item in secret["items"]] == ["user", "password"]
+
+
+def test_where_the_password_goes_is_the_servers_to_say() -> None:
+    manifest = job(order())
+    sources = pod_of(manifest)["volumes"][0]["projected"]["sources"]
+    annotations = manifest["spec"]["template"]["metadata"]["annotations"]
+    files = {
+        item["path"]: annotations[item["fieldRef"]["fieldPath"].split("'")[1]]
+        for item in sources[1]["downwardAPI"]["items"]
+    }
+    assert files == {
+        "host": "pg.example.org",
+        "port": "5432",
+        "dbname": "onboarding",
+        "sslmode": "verify-full",
+        "ca.crt": "-----BEGIN CERTIFICATE-----\n",
+    }
+
+
+def test_inline_files_come_as_annotations() -> None:
+    manifest = job(order(INLINE))
+    (source,) = pod_of(manifest)["volumes"][1]["projected"]["sources"]
+    (item,) = source["downwardAPI"]["items"]
+    name = item["fieldRef"]["fieldPath"].split("'")[1]
+    assert (item["path"], manifest["spec"]["template"]["metadata"]["annotations"][name]) == (
+        "seeds/dev/1.sql",
+        "SELECT 1",
+    )
+
+
+def test_what_a_person_has_to_see_to_ends_the_job_and_a_drained_node_does_not() -> None:
+    ignored, failed = job(order())["spec"]["podFailurePolicy"]["rules"]
+    assert (ignored["action"], ignored["onPodConditions"][0]["type"]) == ("Ignore", "DisruptionTarget")
+    assert failed["action"] == "FailJob"
+    ends = {EXIT_CODES["Terminal"], EXIT_CODES["NeedsDecision"]}
+    assert ends == {EXIT_TERMINAL, EXIT_DECISION} <= set(failed["onExitCodes"]["values"])
+    assert not set(failed["onExitCodes"]["values"]) & {EXIT_CODES["Retryable"], 137}
+
+
+def test_it_goes_with_its_run_and_is_found_by_it() -> None:
+    metadata = job(order())["metadata"]
+    assert metadata["ownerReferences"][0]["uid"] == metadata["labels"][RUN_UID] == "run-1"
+
+
+def test_what_the_spec_says_of_the_pod_is_done() -> None:
+    manifest = job(order(FULL_RUN))
+    pod = pod_of(manifest)
+    assert manifest["spec"]["activeDeadlineSeconds"] == 3600
+    assert pod["serviceAccountName"] == "migrations"
+    assert pod["nodeSelector"] == {"example.org/pool": "jobs"}
+    assert pod["tolerations"] == FULL_RUN["spec"]["job"]["tolerations"]
+    assert pod["imagePullSecrets"] == [{"name": "registry"}]
+    assert pod["containers"][0]["resources"] == FULL_RUN["spec"]["job"]["resources"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        pytest.param({}, ["up", "--target=Latest", "--source-digest=sha256:1", "--format=Auto"], id="up"),
+        pytest.param({"spec.outOfOrder": "Allow"}, ["--out-of-order"], id="out of order"),
+        pytest.param({"spec.lockTimeout": "1m"}, ["--lock-timeout=60000ms"], id="a duration"),
+        pytest.param(
+            {"spec.hooks": {"before": ["a.sql"], "after": ["-b.sql"]}}, ["--before=a.sql", "--after=-b.sql"], id="hooks"
+        ),
+        pytest.param(
+            {"spec.decisions": [{"version": "7", "digest": "sha256:" + "0" * 64, "choice": "Done"}]},
+            ["--decision=7:Done:sha256:" + "0" * 64],
+            id="a decision",
+        ),
+        pytest.param({"spec.action": "Down", "spec.target": "1"}, ["down", "--target=1"], id="down"),
+    ],
+)
+def test_the_command_line_says_what_the_spec_says(changes: dict[str, Any], told: list[str]) -> None:
+    line = list(arguments(order(changed(MINIMAL_RUN, changes))))
+    assert line[0] == "migrate"
+    assert [word for word in told if word not in line] == []
+
+
+@pytest.mark.parametrize("action", ["Up", "Down", "Verify", "Plan"])
+def test_the_command_understands_every_line(action: str) -> None:
+    changes = {"spec.action": action, "spec.target": "7", "spec.outOfOrder": "Allow"}
+    line = list(arguments(order(changed(FULL_RUN, changes))))
+    assert line[0] == "migrate"
+    context = migrate.commands[line[1]].make_context(line[1], line[2:])
+    assert not context.args
+
+
+def test_only_what_can_t_be_done_twice_says_who_asks() -> None:
+    down = changed(MINIMAL_RUN, {"spec.action": "Down", "spec.target": "1"})
+    assert any(word.startswith("--identity=kyc/onboarding/") for word in arguments(order(down)))
+    assert not any(word.startswith("--identity=") for word in arguments(order()))
