@@ -30,6 +30,15 @@ def test_a_configmap_is_read_through_the_links_that_kubernetes_makes(tmp_path):
     assert read_folder(tmp_path) == {"1_a.sql": b"SELECT 1"}
 
 
+def test_folders_of_a_volume_are_links_too(tmp_path):
+    (tmp_path / "..2026" / "seeds" / "dev").mkdir(parents=True)
+    (tmp_path / "..2026" / "seeds" / "dev" / "1.sql").write_bytes(b"SELECT 1")
+    (tmp_path / "..data").symlink_to("..2026")
+    (tmp_path / "seeds").symlink_to("..data/seeds")
+    (tmp_path / "..2026" / "seeds" / "again").symlink_to("..")
+    assert read_folder(tmp_path) == {"seeds/dev/1.sql": b"SELECT 1"}
+
+
 @pytest.mark.parametrize("target", ["/etc/passwd", "../password", "nowhere/../../password"])
 def test_a_link_to_the_credentials_is_refused(tmp_path, target):
     source = tmp_path / "source"
