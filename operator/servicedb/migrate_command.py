@@ -5,6 +5,7 @@ import json
 import signal
 import sys
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
@@ -16,9 +17,9 @@ from servicedb.jobs.migrate.connection import from_folder
 from servicedb.jobs.migrate.folder import read_folder
 from servicedb.jobs.migrate.migrate import migrate as run_migrations
 from servicedb.jobs.migrate.new import new_migration
-from servicedb.jobs.migrate.request import Action, Request
+from servicedb.jobs.migrate.request import Action, Request, Tenants
 from servicedb.jobs.migrate.result import Result
-from servicedb.migrate_options import DIRECTORY, OPTIONS, SOURCE, VersionOption, together
+from servicedb.migrate_options import DIRECTORY, OPTIONS, SOURCE, TENANTS, VersionOption, together
 from servicedb.plan.migrations.sections import Format
 from servicedb.tables import print_table
 
@@ -33,10 +34,12 @@ def migrate() -> None:
 
 
 @migrate.command()
-@together(*SOURCE, *OPTIONS)
+@click.option("--environment", help="Run the seeds in seeds/ENVIRONMENT of --dir afterwards.")
+@together(*SOURCE, *TENANTS, *OPTIONS)
 def up(**options: Any) -> None:
     """Apply what is not applied yet."""
-    _run(Action.UP, **options)
+    tenants = Tenants(**{one.name: options.pop(one.name) for one in fields(Tenants) if one.name in options})
+    _run(Action.UP, tenants=tenants if tenants.names or tenants.pattern else None, **options)
 
 
 @migrate.command()
@@ -66,6 +69,21 @@ def plan(**options: Any) -> None:
 def verify(**options: Any) -> None:
     """Check that the files are those that were applied, and that the others can be read."""
     _run(Action.VERIFY, **options)
+
+
+@migrate.command()
+@click.option("--environment", required=True, help="Those in seeds/ENVIRONMENT of --dir.")
+@together(*SOURCE, *OPTIONS)
+def seed(**options: Any) -> None:
+    """Run the seeds of an environment that are new or were changed."""
+    _run(Action.SEED, **options)
+
+
+@migrate.command("clear-seeds")
+@together(*OPTIONS)
+def clear_seeds(**options: Any) -> None:
+    """Delete the rows that seeds inserted."""
+    _run(Action.CLEAR_SEEDS, **options)
 
 
 @migrate.command()
@@ -137,14 +155,14 @@ def _show(result: Result, output: str) -> None:
     if output == "json":
         click.echo(json.dumps(result.as_json(), indent=2))
         return
+    if result.rows or result.outcome == "Succeeded":
+        click.echo(_title(result))
     if result.rows:
         rows = [
             (row.version, row.name, row.state, "" if row.milliseconds is None else f"{row.milliseconds} ms")
             for row in result.rows
         ]
-        print_table(_title(result), ("version", "name", "state", "took"), rows)
-    elif result.outcome == "Succeeded":
-        click.echo(_title(result))
+        print_table(None, ("version", "name", "state", "took"), rows)
     if result.outcome != "Succeeded":
         click.echo(f"servicedb: {result.reason}: {result.message}", err=True)
     elif result.message:

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from servicedb.plan.migrations.adoption import KNOWN, Foreign
 from servicedb.plan.migrations.history import Choice, Decision
 from servicedb.plan.migrations.sections import Format
 from servicedb.plan.migrations.versions import Version
@@ -44,6 +45,22 @@ class VersionOption(click.ParamType[Version]):
             return Version.parse(value)
         except ValueError as error:
             self.fail(str(error), param, ctx)
+
+
+class AdoptOption(click.ParamType[Foreign]):
+    """Another tool, or TABLE:COLUMN with the versions."""
+
+    name = "history"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if isinstance(value, Foreign):
+            return value
+        if value in KNOWN:
+            return KNOWN[value]
+        table, _, column = value.partition(":")
+        if not column:
+            self.fail(f"{value} is none of {', '.join(KNOWN)}, nor TABLE:COLUMN", param, ctx)
+        return Foreign(table, column)
 
 
 class DecisionOption(click.ParamType[Decision]):
@@ -123,7 +140,24 @@ SOURCE = (
         "--out-of-order", "allow_out_of_order", is_flag=True, help="Apply older versions than the latest, too."
     ),
     click.option("--target", type=VersionOption(), default="Latest", show_default=True),
+    click.option(
+        "--adopt",
+        type=AdoptOption(),
+        metavar="TOOL",
+        help="Where there is no history yet, take over that of Flyway, GolangMigrate, Goose, Dbmate, EntityFramework "
+        "or TABLE:COLUMN.",
+    ),
     click.option("--source-digest", hidden=True),
+)
+
+
+TENANTS = (
+    click.option("--tenant", "names", multiple=True, metavar="SCHEMA", help="Apply to this schema; can be repeated."),
+    click.option("--tenants", "pattern", metavar="PATTERN", help="Apply to every schema like it, such as 'tenant_%'."),
+    click.option("--create-tenants", "create", is_flag=True, help="Make the schemas of --tenant that are missing."),
+    click.option("--parallel", type=click.IntRange(1), default=4, show_default=True, help="Tenants at a time."),
+    click.option("--canary", type=click.IntRange(0), default=1, show_default=True, help="Tenants before all others."),
+    click.option("--max-failures", type=click.IntRange(0), default=0, show_default=True, help="Tenants that may fail."),
 )
 
 

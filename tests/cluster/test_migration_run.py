@@ -105,7 +105,8 @@ class Shop:
 
     def told(self, name: str) -> str:
         pods = self.objects.listed("Pod", self.tenant.name)
-        return shown(self.get(name)) + json.dumps([pod["status"] for pod in pods], indent=1)
+        states = {pod["metadata"]["name"]: pod["status"].get("containerStatuses", [{}])[0].get("state") for pod in pods}
+        return shown(self.get(name)) + json.dumps(states, indent=1)
 
 
 @pytest.fixture(scope="module")
@@ -172,6 +173,17 @@ def test_a_source_that_is_set_back_takes_nothing_back(shop: Shop) -> None:
     assert found["status"]["version"] == "2"
     with shop.tenant.log_in("stock-app") as app, pytest.raises(psycopg.errors.CheckViolation):
         app.execute("INSERT INTO items (name) VALUES ('a name that is too long')")
+
+
+def test_seeds_go_into_databases_of_their_environment_alone(shop: Shop) -> None:
+    shop.provision("demo")
+    rows = "INSERT INTO items (name) VALUES ('pen'), ('ink');\n"
+    source = inline({"V1__items.sql": ITEMS, "seeds/dev/items.sql": rows})
+    shop.migrate("demo", "demo", {"spec.source": source, "spec.seeds": {"environment": "dev"}})
+    shop.wait("demo", status="False", reason="SeedsNotAllowed")
+    shop.tenant.change("demo", {"spec": {"environment": "dev"}})
+    status = shop.wait("demo", status="True", reason="Ready")["status"]
+    assert status["seeds"] == [{"file": "seeds/dev/items.sql", "rows": 2}]
 
 
 def test_of_two_for_one_set_the_older_works_until_it_is_gone(shop: Shop) -> None:

@@ -11,10 +11,12 @@ from typing import Any, Final
 import pytest
 import yaml
 from servicedb.api.common import CONFIRM_DELETE
+from servicedb.api.migration_run import MigrationRun
 from servicedb.kube.secrets import MANAGED_BY
+from servicedb.plan.migration_job import Endpoint, Order, job
 from servicedb.plan.secret import SECRET_TYPE
 
-from tests.api.examples import MINIMAL_DATABASE, MINIMAL_RUN, MINIMAL_SERVER, Manifest
+from tests.api.examples import GONE, MINIMAL_DATABASE, MINIMAL_RUN, MINIMAL_SERVER, Manifest, changed
 from tests.cluster.api_server import ApiServer, placed
 from tests.cluster.harness import Cluster, HarnessError
 from tests.cluster.installation import MANIFESTS, ROOT
@@ -24,6 +26,7 @@ OPERATOR: Final = "system:serviceaccount:servicedb-system:servicedb"
 RIGHTS: Final = "test-policies"
 STATUS_ALONE: Final = "servicedb-operator-writes-status-alone"
 OWN_SECRETS: Final = "servicedb-operator-own-secrets-alone"
+OWN_JOBS: Final = "servicedb-operator-own-jobs-alone"
 CONFIRM: Final = "servicedb-confirm-delete"
 
 
@@ -65,7 +68,7 @@ def test_in_another_namespace_the_policies_name_the_operator_there(
     account = 'request.userInfo.username == "system:serviceaccount:databases:servicedb"'
     moved = policies(cluster, file.parent)
     conditions = [each["spec"]["matchConditions"] for each in moved if "matchConditions" in each["spec"]]
-    assert conditions == [[{"name": "by-the-operator", "expression": account}]] * 2
+    assert conditions == [[{"name": "by-the-operator", "expression": account}]] * 3
     cluster.kubectl("apply", "--dry-run=server", "--filename=-", text=yaml.safe_dump_all(moved))
 
 
@@ -187,7 +190,7 @@ def test_the_api_server_finds_no_fault_with_any_policy(
     assert "Warning" not in cluster.kubectl(
         "apply", "--dry-run=server", "--filename=-", text=yaml.safe_dump_all(policies(cluster, switched_on))
     )
-    for name in (STATUS_ALONE, OWN_SECRETS):
+    for name in (STATUS_ALONE, OWN_SECRETS, OWN_JOBS):
         found = json.loads(cluster.kubectl("get", "validatingadmissionpolicy", name, "--output=json"))
         assert found["status"].get("typeChecking", {}) == {}
 
@@ -203,7 +206,7 @@ def test_policies_that_are_applied_again_stay_as_they_are(cluster: Cluster, swit
         again = cluster.kubectl("apply", "--filename=-", text=applied).splitlines()
     finally:
         cluster.kubectl("delete", "--filename=-", "--ignore-not-found", text=applied)
-    assert len(again) == 6
+    assert len(again) == 8
     assert [line for line in again if not line.endswith(" unchanged")] == []
 
 
@@ -211,9 +214,10 @@ def test_an_admin_switches_the_guard_on_by_one_line(cluster: Cluster, switched_o
     def names(kustomization: Path) -> set[str]:
         return {each["metadata"]["name"] for each in policies(cluster, kustomization)}
 
-    assert names(MANIFESTS) == {STATUS_ALONE, OWN_SECRETS}
-    assert names(switched_on) == {STATUS_ALONE, OWN_SECRETS, CONFIRM}
-    assert names(MANIFESTS / "overlays" / "namespaced-example") == {STATUS_ALONE, OWN_SECRETS}
+    always = {STATUS_ALONE, OWN_SECRETS, OWN_JOBS}
+    assert names(MANIFESTS) == always
+    assert names(switched_on) == {*always, CONFIRM}
+    assert names(MANIFESTS / "overlays" / "namespaced-example") == always
 
 
 # Secrets
@@ -289,6 +293,97 @@ def test_the_operators_account_leaves_other_secrets_alone(
         assert "the operator changes and deletes only Secrets of its own" in secrets_account.delete(name)
     finally:
         secrets_account.cluster.kubectl("delete", "secret", name, f"--namespace={secrets_account.namespace}")
+
+
+# Jobs
+
+LABELLED: Final = {"labels": {"team": "shop"}}
+"""Not without any labels: it would get those of its pods."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobsAsOperator:
+    """kubectl as the operator's ServiceAccount, which has all of manifests/' rights to Jobs in one namespace."""
+
+    cluster: Cluster
+    namespace: str
+
+    def create(self, manifest: Manifest) -> str:
+        """What is said against the Job; it is not made."""
+        words = ["create", f"--namespace={self.namespace}", "--filename=-", f"--as={OPERATOR}", "--dry-run=server"]
+        return said(self.cluster, *words, text=json.dumps(manifest))
+
+    def delete(self, name: str) -> str:
+        return said(self.cluster, "delete", "job", name, f"--namespace={self.namespace}", f"--as={OPERATOR}")
+
+
+@pytest.fixture(scope="module")
+def jobs_account(operator_account: AsOperator, cluster: Cluster, namespace: str) -> JobsAsOperator:
+    name = f"{RIGHTS}-jobs"
+    rights = ["role", name, "--verb=get,list,create,delete", "--resource=jobs.batch", f"--namespace={namespace}"]
+    bound = ["rolebinding", name, f"--role={name}", f"--user={OPERATOR}", f"--namespace={namespace}"]
+    cluster.kubectl("create", *rights)
+    cluster.kubectl("create", *bound)
+    account = JobsAsOperator(cluster, namespace)
+    answers = [""]
+
+    def refused() -> bool:
+        answers.append(account.create(own_job(namespace, {"metadata.labels": LABELLED["labels"]})))
+        return OWN_JOBS in answers[-1]
+
+    wait_for("the policy in force", refused, told=lambda: answers[-1])
+    return account
+
+
+def own_job(namespace: str, changes: dict[str, Any] | None = None) -> Manifest:
+    """A Job as the operator makes it for a MigrationRun, with `changes`."""
+    run = MigrationRun.parse(changed(placed(MINIMAL_RUN, namespace), {"metadata.uid": "run-1"}))
+    endpoint = Endpoint("pg.example.org", 5432, "orders", "verify-full", "-----BEGIN CERTIFICATE-----")
+    return changed(job(Order(run, "own", "sha256:1", "orders-migrator", endpoint, "servicedb:dev")), changes or {})
+
+
+def test_the_operators_account_makes_the_jobs_of_migrations(jobs_account: JobsAsOperator, namespace: str) -> None:
+    assert jobs_account.create(own_job(namespace)) == ""
+
+
+POD: Final = "spec.template.spec"
+TOKEN: Final = [{"name": "tmp", "projected": {"sources": [{"serviceAccountToken": {"path": "token"}}]}}]
+SECRET: Final = {"secret": {"name": "postgres-admin"}}
+FROM_SECRET: Final = [{"name": "A", "valueFrom": {"secretKeyRef": {"name": "postgres-admin", "key": "password"}}}]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param({"metadata.labels": LABELLED["labels"]}, id="no label"),
+        pytest.param({f"{POD}.automountServiceAccountToken": True}, id="a token"),
+        pytest.param({f"{POD}.automountServiceAccountToken": GONE}, id="a token by default"),
+        pytest.param({f"{POD}.volumes.2": TOKEN[0]}, id="a token in a volume"),
+        pytest.param({f"{POD}.volumes.2": {"name": "tmp", "hostPath": {"path": "/"}}}, id="the node's files"),
+        pytest.param({f"{POD}.volumes.2": {"name": "tmp", "secret": {"secretName": "x"}}}, id="a Secret"),
+        pytest.param({f"{POD}.volumes.0.projected.sources.0": SECRET}, id="all of a Secret"),
+        pytest.param({f"{POD}.volumes.0.projected.sources.0.secret.items.0.key": "uri"}, id="another key"),
+        pytest.param({f"{POD}.containers.0.env": FROM_SECRET}, id="a Secret in the environment"),
+        pytest.param({f"{POD}.initContainers": [{"name": "x", "image": "x"}]}, id="an init container"),
+        pytest.param({f"{POD}.hostNetwork": True}, id="the node's network"),
+        pytest.param({f"{POD}.securityContext.runAsNonRoot": False}, id="root"),
+    ],
+)
+def test_the_operators_account_makes_no_other_jobs(
+    jobs_account: JobsAsOperator, namespace: str, changes: dict[str, Any]
+) -> None:
+    assert OWN_JOBS in jobs_account.create(own_job(namespace, changes))
+
+
+def test_the_operators_account_leaves_other_jobs_alone(jobs_account: JobsAsOperator, namespace: str) -> None:
+    where = f"--namespace={namespace}"
+    cluster = jobs_account.cluster
+    strange = changed(own_job(namespace), {"metadata": {"name": "strange", **LABELLED}, "spec.suspend": True})
+    cluster.kubectl("create", "--filename=-", where, text=json.dumps(strange))
+    try:
+        assert "the operator makes and deletes only Jobs with the label" in jobs_account.delete("strange")
+    finally:
+        cluster.kubectl("delete", "job", "strange", where)
 
 
 # Deletions that have to be confirmed

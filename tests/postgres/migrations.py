@@ -1,6 +1,7 @@
 """Databases of their own to migrate, and runs in them."""
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -99,3 +100,9 @@ class Database:
             connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(self.name)))
             for role in ("migrator", "app", "owner"):
                 connection.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(f"{self.name}__{role}")))
+
+
+def until(condition: Callable[[], object]) -> None:
+    """Wait for `condition`; a test that waits in vain ends with the run's own time limit, or by hand."""
+    while not condition():
+        time.sleep(0.02)

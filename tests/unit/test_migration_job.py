@@ -120,6 +120,18 @@ def test_what_the_spec_says_of_the_pod_is_done() -> None:
             ["--decision=7:Done:sha256:" + "0" * 64],
             id="a decision",
         ),
+        pytest.param({"spec.seeds": {"environment": "dev"}}, ["up", "--environment=dev"], id="seeds"),
+        pytest.param({"spec.adoptHistory": {"format": "Goose"}}, ["--adopt=Goose"], id="a history"),
+        pytest.param(
+            {"spec.adoptHistory": {"format": "Table", "table": "a.b", "versionColumn": "v"}},
+            ["--adopt=a.b:v"],
+            id="a table",
+        ),
+        pytest.param(
+            {"spec.tenants": {"list": ["a", "b"], "parallel": 2}},
+            ["--tenant=a", "--tenant=b", "--parallel=2", "--canary=1", "--max-failures=0"],
+            id="tenants",
+        ),
         pytest.param({"spec.action": "Down", "spec.target": "1"}, ["down", "--target=1"], id="down"),
     ],
 )
@@ -129,7 +141,7 @@ def test_the_command_line_says_what_the_spec_says(changes: dict[str, Any], told:
     assert [word for word in told if word not in line] == []
 
 
-@pytest.mark.parametrize("action", ["Up", "Down", "Verify", "Plan"])
+@pytest.mark.parametrize("action", ["Up", "Down", "Verify", "Plan", "Seed", "ClearSeeds"])
 def test_the_command_understands_every_line(action: str) -> None:
     changes = {"spec.action": action, "spec.target": "7", "spec.outOfOrder": "Allow"}
     line = list(arguments(order(changed(FULL_RUN, changes))))

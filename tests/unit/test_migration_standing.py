@@ -7,7 +7,13 @@ import pytest
 from servicedb.api.migration_run import MigrationRun
 from servicedb.api.service_database import ServiceDatabase
 from servicedb.errors import NeedsDecision, Problem, Retryable, Terminal
-from servicedb.plan.migration_admission import check_alone, check_ready, check_supported, waits_because
+from servicedb.plan.migration_admission import (
+    check_alone,
+    check_environment,
+    check_ready,
+    check_supported,
+    waits_because,
+)
 from servicedb.plan.migration_files import INLINE_BYTES, config_map_files, inline_files
 from servicedb.plan.migration_result import Result
 from servicedb.plan.migration_standing import ended, is_settled, refused, seen_in, settled
@@ -131,6 +137,14 @@ def test_what_was_taken_back_is_no_longer_listed() -> None:
     assert seen_in(seen, Result("Reverted", applied=({"version": "2"},)))["applied"] == [{"version": "1"}]
 
 
+def test_rows_of_seeds_are_kept_until_they_are_cleared() -> None:
+    before = {"seeds": [{"file": "seeds/dev/1.sql", "rows": 3}, {"file": "seeds/dev/2.sql", "rows": 1}]}
+    again = Result("Seeded", seeds=({"file": "seeds/dev/2.sql", "rows": 2},))
+    assert [one["rows"] for one in seen_in(run({"status": before}), again)["seeds"]] == [3, 2]
+    clear = {"status": before, "spec.action": "ClearSeeds", "spec.seeds": {"environment": "dev"}}
+    assert seen_in(run(clear), Result("Cleared"))["seeds"] == []
+
+
 # Whether it may go on
 
 
@@ -138,9 +152,52 @@ def test_what_can_t_be_done_yet_is_said_field_by_field() -> None:
     with pytest.raises(Terminal) as raised:
         check_supported(MigrationRun.parse(FULL_RUN).spec)
     assert raised.value.reason == "NotSupported"
-    for field in ("source.image", "adoptHistory", "seeds", "tenants", "requireBackup"):
+    for field in ("source.image", "adoptHistory.nameColumn", "requireBackup"):
         assert f"spec.{field}" in raised.value.message
-    check_supported(run().spec)
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({}, None),
+        ({"spec.seeds": {"environment": "dev"}}, None),
+        ({"spec.adoptHistory": {"format": "Flyway"}}, None),
+        ({"spec.adoptHistory": {"format": "Flyway", "table": "x"}}, "adoptHistory.table but with format Table"),
+        ({"spec.adoptHistory": {"format": "Table", "table": "x", "versionColumn": "v"}}, None),
+        ({"spec.tenants": {"pattern": "tenant_%"}}, None),
+        ({"spec.tenants": {"query": "SELECT 1"}}, "tenants.query"),
+        ({"spec.tenants": {"pattern": "x"}, "spec.action": "Plan"}, "tenants with action Plan"),
+    ],
+    ids=str,
+)
+def test_of_each_field_only_that_is_refused_which_can_t_be_done(changes: dict[str, Any], field: str | None) -> None:
+    if field is None:
+        check_supported(run(changes).spec)
+        return
+    with pytest.raises(Terminal, match=f"spec.{field}: this release"):
+        check_supported(run(changes).spec)
+
+
+@pytest.mark.parametrize(
+    ("environment", "action", "words"),
+    [
+        ("dev", "Up", None),
+        ("Production", "Up", 'is of environment "Production"'),
+        ("Production", "Seed", 'is of environment "Production"'),
+        (GONE, "Up", "names no environment"),
+        ("Production", "ClearSeeds", None),
+        ("Production", "Down", None),
+    ],
+    ids=str,
+)
+def test_seeds_stay_out_of_other_environments(environment: Any, action: str, words: str | None) -> None:
+    asked = run({"spec.seeds": {"environment": "dev"}, "spec.action": action, "spec.target": "1"}).spec
+    given = database("True", {"spec.environment": environment})
+    if words is None:
+        check_environment(asked, given)
+        return
+    with pytest.raises(Terminal, match=words):
+        check_environment(asked, given)
 
 
 def other(changes: dict[str, Any] | None = None) -> dict[str, Any]:

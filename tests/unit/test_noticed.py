@@ -127,7 +127,7 @@ async def list_all(watched: Watched, *, spread: float = 0.0) -> None:
 def test_a_new_object_is_worked_on_and_known_by_its_server(watched, world, enqueued):
     watched.seen(ORDERS, body(ORDERS))
     assert enqueued == [ORDERS]
-    assert world.databases == {ORDERS: Noticed("main", "uid-1")}
+    assert world.databases == {ORDERS: Noticed("main", "uid-1", 1)}
     assert world.of_server("main") == [ORDERS]
 
 
@@ -168,7 +168,7 @@ def test_a_change_that_concerns_us_is_worked_on(watched, enqueued, changes):
 
 def test_an_object_whose_spec_can_not_be_read_is_noticed_all_the_same(watched, world):
     watched.seen(ORDERS, {**body(ORDERS), "spec": None})
-    assert world.databases == {ORDERS: Noticed("", "uid-1")}
+    assert world.databases == {ORDERS: Noticed("", "uid-1", 1)}
 
 
 def test_a_deleted_object_is_looked_at_and_forgotten(watched, world, enqueued):
@@ -234,7 +234,7 @@ async def test_without_the_crd_of_runs_databases_and_servers_are_listed(watched,
     assert (missing, enqueued) == ({MIGRATION_RUNS}, [MAIN, ORDERS])
 
 
-async def test_a_database_that_becomes_ready_has_its_runs_looked_at(watched, enqueued):
+async def test_a_database_that_becomes_ready_or_gets_another_spec_has_its_runs_looked_at(watched, enqueued):
     watched.seen(RUN, run_body(RUN))
     watched.seen(OTHER_RUN, run_body(OTHER_RUN, database="invoices"))
     watched.seen(ORDERS, body(ORDERS))
@@ -243,6 +243,8 @@ async def test_a_database_that_becomes_ready_has_its_runs_looked_at(watched, enq
     for version in (2, 3):
         watched.seen(ORDERS, body(ORDERS, version) | ready)
     assert enqueued == [RUN]
+    watched.seen(ORDERS, body(ORDERS, 4, generation=2) | ready)
+    assert enqueued == [RUN, RUN, ORDERS]
 
 
 async def test_when_a_run_goes_the_others_of_its_database_are_looked_at(watched, enqueued, world):

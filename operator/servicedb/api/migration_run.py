@@ -36,6 +36,8 @@ Choice = Literal["Retry", "Done", "Skip", "Accept"]
 LATEST = "Latest"
 LISTED_MIGRATIONS = 20
 """Most migrations that `applied` in the status holds: the last ones."""
+LISTED_SEEDS = 50
+"""Most files that `seeds` in the status holds."""
 
 _Key = Annotated[str, Field(min_length=1, max_length=253)]
 _Digest = Annotated[str, Field(max_length=80, pattern=r"^sha256:[0-9a-f]{64}$")]
@@ -273,7 +275,7 @@ class MigrationRunStatus(Part):
     failed: Annotated[FailedMigration | None, Field(description="Where the latest run failed.")] = None
     seeds: Annotated[
         tuple[SeedStatus, ...],
-        Field(description="Rows that the seeds put in.", max_length=50, json_schema_extra=list_map("file")),
+        Field(description="Rows that the seeds put in.", max_length=LISTED_SEEDS, json_schema_extra=list_map("file")),
     ] = ()
     tenants: Annotated[TenantStatus | None, Field(description="How far the tenants' schemas are.")] = None
     job: Annotated[JobStatus | None, Field(description="The Job of the latest run.")] = None

@@ -12,13 +12,16 @@ _MIGRATES = frozenset({"Up", "Down"})
 
 def check_supported(spec: MigrationRunSpec) -> None:
     """Raise Terminal for what this release can't do yet: nothing that a spec says is left out in silence."""
+    adopted, tenants = spec.adopt_history, spec.tenants
     asked = {
         "source.image": spec.source.image is not None,
-        "adoptHistory": spec.adopt_history is not None,
-        "seeds": spec.seeds is not None,
-        "tenants": spec.tenants is not None,
+        "adoptHistory.table but with format Table": adopted is not None
+        and adopted.format != "Table"
+        and adopted.table is not None,
+        "adoptHistory.nameColumn": adopted is not None and adopted.name_column is not None,
+        "tenants.query": tenants is not None and tenants.query is not None,
+        f"tenants with action {spec.action}": tenants is not None and spec.action != "Up",
         "requireBackup": spec.require_backup is not None,
-        f"action {spec.action}": spec.action in ("Seed", "ClearSeeds"),
     }
     if fields := [f"spec.{name}" for name, there in asked.items() if there]:
         raise Terminal(
@@ -51,6 +54,20 @@ def check_alone(run: MigrationRun, others: Iterable[Mapping[str, Any]]) -> None:
 def _made(run: MigrationRun) -> str:
     made = run.metadata.creation_timestamp
     return made.strftime("%Y-%m-%dT%H:%M:%SZ") if made is not None else ""
+
+
+def check_environment(spec: MigrationRunSpec, database: ServiceDatabase) -> None:
+    """Raise Terminal where seeds would go into a database of another environment than theirs."""
+    if spec.seeds is None or spec.action not in ("Up", "Seed"):
+        return
+    wanted, found = spec.seeds.environment, database.spec.environment
+    if wanted != found:
+        is_of = f'is of environment "{found}"' if found is not None else "names no environment"
+        raise Terminal(
+            "SeedsNotAllowed",
+            f'spec.seeds are those of environment "{wanted}", and ServiceDatabase "{database.metadata.name}" {is_of} '
+            "(spec.environment); take them out, or have that say so",
+        )
 
 
 def waits_because(database: ServiceDatabase) -> str | None:

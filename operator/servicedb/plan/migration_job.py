@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from servicedb.api.common import API_VERSION, GROUP
 from servicedb.api.migration_job import Amounts, MigrationJob
-from servicedb.api.migration_run import MigrationRun
+from servicedb.api.migration_run import Action, MigrationRun, Tenants
 from servicedb.api.strings import Duration
 from servicedb.plan.migration_key import identity
 
@@ -23,6 +23,14 @@ EXIT_TERMINAL, EXIT_USAGE, EXIT_DECISION = 1, 2, 3
 """What `servicedb migrate` ends with where trying again would end as before."""
 
 _FOR_A_PERSON = (EXIT_TERMINAL, EXIT_USAGE, EXIT_DECISION)
+_COMMANDS: Final[Mapping[Action, str]] = {
+    "Up": "up",
+    "Down": "down",
+    "Verify": "verify",
+    "Plan": "plan",
+    "Seed": "seed",
+    "ClearSeeds": "clear-seeds",
+}
 _RESTARTS = 2
 _USER = 65532
 _CREDENTIALS, _FILES = "/run/servicedb/credentials", "/run/servicedb/migrations"
@@ -95,7 +103,7 @@ def job(order: Order) -> dict[str, Any]:
 def arguments(order: Order) -> Iterator[str]:
     """The command line of `servicedb migrate`. Nothing in it is secret."""
     spec = order.run.spec
-    yield from ("migrate", spec.action.lower())
+    yield from ("migrate", _COMMANDS[spec.action])
     yield f"--secret={_CREDENTIALS}"
     yield f"--set={spec.set_}"
     yield f"--detail={spec.failure_detail}"
@@ -107,9 +115,22 @@ def arguments(order: Order) -> Iterator[str]:
         yield f"--decision={decision.version}:{decision.choice}:{decision.digest}"
     if (who := identity(order.run)) is not None:
         yield f"--identity={who}"
+    match spec.action:
+        case "Down":
+            yield f"--target={spec.target}"
+        case "ClearSeeds":
+            pass
+        case _:
+            yield from _of_source(order)
+    if spec.action in ("Up", "Seed") and spec.seeds is not None:
+        yield f"--environment={spec.seeds.environment}"
+    if spec.action == "Up" and spec.tenants is not None:
+        yield from _of_tenants(spec.tenants)
+
+
+def _of_source(order: Order) -> Iterator[str]:
+    spec = order.run.spec
     yield f"--target={spec.target}"
-    if spec.action == "Down":
-        return  # by the SQL in the history alone
     yield f"--dir={_FILES}"
     yield f"--source-digest={order.source_digest}"
     yield f"--format={spec.format}"
@@ -117,6 +138,20 @@ def arguments(order: Order) -> Iterator[str]:
     yield from (f"--after={file}" for file in spec.hooks.after)
     if spec.out_of_order == "Allow":
         yield "--out-of-order"
+    if (adopted := spec.adopt_history) is not None:
+        table = f"{adopted.table}:{adopted.version_column}"
+        yield f"--adopt={table if adopted.format == 'Table' else adopted.format}"
+
+
+def _of_tenants(tenants: Tenants) -> Iterator[str]:
+    yield from (f"--tenant={schema}" for schema in tenants.list_)
+    if tenants.pattern is not None:
+        yield f"--tenants={tenants.pattern}"
+    if tenants.create:
+        yield "--create-tenants"
+    yield f"--parallel={tenants.parallel}"
+    yield f"--canary={tenants.canary}"
+    yield f"--max-failures={tenants.max_failures}"
 
 
 def _milliseconds(duration: Duration) -> str:

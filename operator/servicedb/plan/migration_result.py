@@ -17,7 +17,10 @@ _WAITS_FOR_NOTHING = frozenset({"ContainerCreating", "PodInitializing"})
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """A run as its pod tells it. `applied` and `failed` are as the status shows them; `problem` None: it went well."""
+    """A run as its pod tells it; `applied`, `failed`, `seeds` and `tenants` are as the status shows them.
+
+    `problem` None: it went well.
+    """
 
     reason: str
     message: str = ""
@@ -27,6 +30,8 @@ class Result:
     pending: int | None = None
     applied: tuple[Mapping[str, Any], ...] = ()
     failed: Mapping[str, Any] = field(default_factory=dict)
+    seeds: tuple[Mapping[str, Any], ...] = ()
+    tenants: Mapping[str, Any] | None = None
 
 
 def job_state(job: Mapping[str, Any]) -> State:
@@ -132,6 +137,8 @@ def _read(message: str) -> Result | None:
                 {name: value for name, value in one.items() if value is not None} for one in told.get("applied") or ()
             )[-_LISTED:],
             failed={name: value for name, value in (told.get("failed") or {}).items() if value is not None},
+            seeds=tuple(told.get("seeds") or ()),
+            tenants=told.get("tenants"),
         )
     except (ValueError, TypeError, KeyError, AttributeError):
         return None

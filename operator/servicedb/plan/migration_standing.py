@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from servicedb.api.migration_run import LISTED_MIGRATIONS, MigrationRun
+from servicedb.api.migration_run import LISTED_MIGRATIONS, LISTED_SEEDS, MigrationRun
 from servicedb.errors import NeedsDecision, Problem, Terminal
 from servicedb.plan.conditions import READY, Finding, condition_of, of_problem
 from servicedb.plan.migration_result import Result
@@ -61,7 +61,18 @@ def seen_in(run: MigrationRun, result: Result) -> dict[str, Any]:
         "pending": result.pending,
         "applied": _applied(run, result),
         "failed": dict(result.failed) or None,
+        "seeds": _seeds(run, result),
+        "tenants": result.tenants,
     }
+
+
+def _seeds(run: MigrationRun, result: Result) -> list[Mapping[str, Any]]:
+    """What each file of seeds has put in at its last time; nothing once they were cleared."""
+    if run.spec.action == "ClearSeeds" and result.problem is None:
+        return []
+    new = {one["file"]: one for one in result.seeds}
+    before = {one.file: one.as_json() for one in run.status.seeds}
+    return list({**before, **new}.values())[-LISTED_SEEDS:]
 
 
 def _applied(run: MigrationRun, result: Result) -> list[Mapping[str, Any]]:

@@ -9,7 +9,13 @@ from servicedb.errors import Problem, Retryable
 from servicedb.kube import resources
 from servicedb.kube.resources import MIGRATION_RUNS, SERVICE_DATABASES, Key
 from servicedb.plan.conditions import READY, RECONCILING, Finding, condition_of
-from servicedb.plan.migration_admission import check_alone, check_ready, check_supported, waits_because
+from servicedb.plan.migration_admission import (
+    check_alone,
+    check_environment,
+    check_ready,
+    check_supported,
+    waits_because,
+)
 from servicedb.plan.migration_key import run_key
 from servicedb.plan.migration_standing import SUCCEEDED, is_settled, refused
 from servicedb.plan.migrations.source import digest
@@ -60,6 +66,7 @@ async def _bring(key: Key, run: MigrationRun, world: World) -> float | None:
     if (why := waits_because(database)) is not None:
         await report(world, key, run, [Finding(RECONCILING, "False", "Suspended", why)])
         return None
+    check_environment(run.spec, database)
     if database.status.database_oid is None:
         check_ready(database)
     source_digest = digest(await read_files(run, world))

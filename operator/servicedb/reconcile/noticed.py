@@ -146,10 +146,12 @@ class Watched:
         metadata = body["metadata"]
         spec = body.get("spec") or {}
         if key.plural == SERVICE_DATABASES:
-            ready = _ready(body)
+            server = (spec.get("serverRef") or {}).get("name", "")
             before = self._world.databases.get(key)
-            self._world.databases[key] = Noticed((spec.get("serverRef") or {}).get("name", ""), metadata["uid"], ready)
-            if before is None or before.ready != ready:
+            self._world.databases[key] = noticed = Noticed(
+                server, metadata["uid"], metadata.get("generation", 0), _ready(body)
+            )
+            if before != noticed:  # what its migrations wait for may be so now
                 for run in self._world.runs_of(key):
                     self._world.enqueue(run)
         elif key.plural == MIGRATION_RUNS:

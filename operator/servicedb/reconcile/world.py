@@ -89,6 +89,7 @@ class Noticed:
 
     server: str
     uid: str
+    generation: int = 0
     ready: bool = False
 
 

@@ -8,13 +8,15 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from servicedb.errors import Busy, Retryable
+from servicedb.errors import Busy, Retryable, Terminal
 from servicedb.jobs.migrate.request import Request
-from servicedb.jobs.migrate.result import Done, Result
+from servicedb.jobs.migrate.result import Done, Result, Seeded
+from servicedb.plan.migrations.adoption import Foreign
+from servicedb.plan.migrations.checksum import checksum
 from servicedb.plan.migrations.down import Revert, plan_down
 from servicedb.plan.migrations.failure import AGAIN, Failure, StatementFailed, failure
-from servicedb.plan.migrations.history import History
-from servicedb.plan.migrations.script import Script
+from servicedb.plan.migrations.history import Applied, History
+from servicedb.plan.migrations.script import Script, pieces, script
 from servicedb.plan.migrations.source import Source
 from servicedb.plan.migrations.up import Apply, Step, TakeChecksum, UpPlan, plan_up
 from servicedb.plan.migrations.versions import Version
@@ -59,6 +61,8 @@ class Engine:
 
     def up(self) -> None:
         """To the target. Raises Problem and Failed."""
+        if (theirs := self._request.adopt) is not None:
+            self._adopt(theirs)
         plan = self._plan_up(first=True)
         migrates = any(isinstance(step, Apply) for step in plan.steps)
         if migrates:
@@ -68,12 +72,44 @@ class Engine:
             plan = self._plan_up()
         if migrates:
             self._hooks(self._source.after)
+        if self._request.environment is not None:
+            self.seed(self._request.environment)
         self._result.reason = "DatabaseAhead" if plan.ahead else "Applied" if self._result.applied else "UpToDate"
         if plan.ahead:
             self._result.message = (
                 f"the database is ahead of the source, which was set back: it has {', '.join(plan.ahead)} as well; "
                 "nothing is taken back without being asked"
             )
+
+    def seed(self, environment: str) -> None:
+        """The seeds of `environment` that are new or were changed. Raises Problem and Failed."""
+        if environment not in self._source.seeds:
+            raise Terminal("NoSeeds", f"the source holds no seeds/{environment}/*.sql")
+        files = self._source.seeds[environment]
+        known = self._surely("the history", self._work.applied_seeds)
+        for file in sorted(files):
+            digest = checksum(files[file])
+            if known.get(file) == digest:
+                continue
+            text = script(pieces(files[file], file=file), file=file)
+            one = Applied(f"seed:{file}", file.rpartition("/")[2], file, digest)
+            rows = self._surely(file, lambda one=one, text=text: self._work.seed(one, text))  # type: ignore[misc]
+            self._result.seeds.append(Seeded(file, rows))
+            self._work.tell(f"{file}: {rows} rows")
+            self._work.renew()
+        self._result.reason = "Seeded"
+
+    def clear_seeds(self) -> None:
+        """Take back what seeds inserted. Raises Problem and Failed."""
+        rows = self._surely("the seeds", self._work.clear_seeds)
+        self._work.tell(f"{rows} rows taken back")
+        self._result.reason = "SeedsCleared"
+
+    def _adopt(self, theirs: Foreign) -> None:
+        source = self._source
+        count = self._surely(theirs.table, lambda: self._work.adopt(theirs, source.migrations, source.digest))
+        if count:
+            self._work.tell(f"{theirs.table}: {count} migrations taken over")
 
     def down(self, target: Version) -> None:
         """Back to `target`. Raises Problem and Failed."""
@@ -129,12 +165,13 @@ class Engine:
             self._note(Done(one.key, one.name, one.checksum, took[0]), f"{one.file}, taken back")
 
     def _note(self, done: Done, what: str) -> None:
+        self._tries = 0
         self._result.applied.append(done)
         self._work.tell(f"{what}: {done.milliseconds} ms")
 
     def _hooks(self, scripts: tuple[Script, ...]) -> None:
-        for script in scripts:
-            self._surely(script.file, lambda script=script: self._work.run_hook(script))  # type: ignore[misc]
+        for hook in scripts:
+            self._surely(hook.file, lambda hook=hook: self._work.run_hook(hook))  # type: ignore[misc]
 
     def _surely(self, file: str, work: Callable[[], T]) -> T:
         """`work`, as often as it may be tried."""
@@ -152,7 +189,6 @@ class Engine:
             found = failure(failed, version=version, file=file, detail=self._request.detail)
             self._pause_or_raise(found)
             return None
-        self._tries = 0
         return (given,)
 
     def _pause_or_raise(self, found: Failure) -> None:

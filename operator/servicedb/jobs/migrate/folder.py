@@ -1,5 +1,6 @@
 """A folder's files, as a source of migrations."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from servicedb.errors import Terminal
@@ -7,23 +8,29 @@ from servicedb.errors import Terminal
 
 def read_folder(folder: Path) -> dict[str, bytes]:
     """Paths below `folder` (with `/`) and contents. What is hidden is left out, as are the folders in which Kubernetes
-    keeps a ConfigMap's versions.
+    keeps a volume's versions.
 
-    A link counts where it leads to a file inside. Raises Terminal for one that leads out, and for a missing folder.
+    A link counts where it leads to a file or folder inside: in Kubernetes' volumes all names are links. Raises Terminal
+    for one that leads out, and for a missing folder.
     """
     if not folder.is_dir():
         raise Terminal("MissingSource", f"{folder} is no folder; name the one that holds the migrations")
     root = folder.resolve()
-    files: dict[str, bytes] = {}
-    for path in sorted(folder.rglob("*")):
-        relative = path.relative_to(folder)
-        if any(part.startswith(".") for part in relative.parts):
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in _files(folder, folder, root, {root})}
+
+
+def _files(folder: Path, top: Path, root: Path, above: set[Path]) -> Iterator[Path]:
+    """The files below `folder`. `above` are the folders on the way there: no link back to one is followed."""
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith("."):
             continue
         target = path.resolve()
         if not target.is_relative_to(root):
             raise Terminal(
-                "UnsafeSource", f"{relative} is a link that leads out of the source; put the file itself there"
+                "UnsafeSource",
+                f"{path.relative_to(top)} is a link that leads out of the source; put the file itself there",
             )
         if target.is_file():
-            files[relative.as_posix()] = target.read_bytes()
-    return files
+            yield path
+        elif target.is_dir() and target not in above:
+            yield from _files(path, top, root, above | {target})

@@ -2,18 +2,19 @@
 
 from collections.abc import Mapping
 
-from servicedb.errors import Problem, Retryable, Terminal
-from servicedb.jobs.migrate.engine import Engine, Failed, planned
+from servicedb.errors import Problem, Retryable
+from servicedb.jobs.migrate.engine import planned
 from servicedb.jobs.migrate.request import Action, Request
 from servicedb.jobs.migrate.result import Result, Row
+from servicedb.jobs.migrate.run import Way, run
+from servicedb.jobs.migrate.tenants import run_tenants
 from servicedb.plan.migrations.failure import StatementFailed, failure
 from servicedb.plan.migrations.history import History, State
-from servicedb.plan.migrations.problems import Place
 from servicedb.plan.migrations.source import Source, read_source
 from servicedb.plan.migrations.up import Apply, UpPlan
 from servicedb.postgres.migrations.history import Scope
 from servicedb.postgres.migrations.session import Connect, Guards, Tell
-from servicedb.postgres.migrations.work import Work, look
+from servicedb.postgres.migrations.work import look
 
 
 def migrate(request: Request, files: Mapping[str, bytes], connect_to: Connect, tell: Tell = lambda _: None) -> Result:
@@ -30,14 +31,10 @@ def migrate(request: Request, files: Mapping[str, bytes], connect_to: Connect, t
         result.source_digest = source.digest
         if request.action in (Action.STATUS, Action.PLAN, Action.VERIFY):
             _look(request, source, look(connect_to, scope, guards), result)
+        elif request.tenants is not None:
+            run_tenants(request, request.tenants, source, Way(connect_to, guards, tell), result)
         else:
-            work = Work(connect_to, scope, guards, tell, request.wait)
-            try:
-                _work(request, source, work, result)
-            finally:
-                work.close()
-    except Failed as failed:
-        result.failed_with(failed.failure.problem, failed.failure.place)
+            run(request, source, scope, Way(connect_to, guards, tell), result)
     except StatementFailed as failed:
         found = failure(failed, version=None, file="the history", detail=request.detail)
         result.failed_with(found.problem, found.place)
@@ -47,7 +44,7 @@ def migrate(request: Request, files: Mapping[str, bytes], connect_to: Connect, t
 
 
 def _source(request: Request, files: Mapping[str, bytes]) -> Source:
-    if request.action is Action.DOWN:
+    if request.action in (Action.DOWN, Action.CLEAR_SEEDS):
         files = {}  # the way back is in the history: a source that can't be read does not stand in it
         return Source((), (), (), {}, "")
     source = read_source(files, format=request.format, before=request.before, after=request.after)
@@ -57,30 +54,6 @@ def _source(request: Request, files: Mapping[str, bytes]) -> Source:
             f"the source is {source.digest}, not {request.source_digest}, which was asked for; it changed meanwhile",
         )
     return source
-
-
-def _work(request: Request, source: Source, work: Work, result: Result) -> None:
-    work.renew()
-    if request.identity is not None and work.last_action() == (request.action, request.identity):
-        result.reason = "AlreadyDone"
-        result.version = result.from_version = _version(work.history())
-        return
-    engine = Engine(request, source, work, result)
-    try:
-        if request.action is Action.UP:
-            engine.up()
-        elif request.target is None:
-            raise Terminal("MissingTarget", "down needs the version to go back to; 0 is before all")
-        else:
-            engine.down(request.target)
-    except Failed as failed:
-        work.keep_failure(failed.failure.problem, failed.failure.place)
-        raise
-    except Problem as problem:
-        work.keep_failure(problem, getattr(problem, "place", Place()))
-        raise
-    work.forget_failure()
-    work.note_action(request.action, request.identity, source.digest)
 
 
 def _look(request: Request, source: Source, history: History, result: Result) -> None:
@@ -93,7 +66,8 @@ def _look(request: Request, source: Source, history: History, result: Result) ->
     except Problem as found:
         problem = found
     result.pending = [step.migration.key for step in plan.steps if isinstance(step, Apply)]
-    result.rows = rows(source, history)
+    shown = rows(source, history)
+    result.rows = [row for row in shown if row.state != "applied"] if request.action is Action.PLAN else shown
     if problem is not None:
         result.failed_with(problem)
     elif plan.ahead:

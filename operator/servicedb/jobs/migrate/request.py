@@ -1,8 +1,9 @@
 """What is asked of a run of migrations."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 
+from servicedb.plan.migrations.adoption import Foreign
 from servicedb.plan.migrations.failure import Detail
 from servicedb.plan.migrations.history import Decision
 from servicedb.plan.migrations.sections import Format
@@ -22,12 +23,30 @@ class Action(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Tenants:
+    """The schemas that a set is applied to, each with a history of its own: all that any of the three names.
+
+    `canary` of them go first and alone; then `parallel` at a time, until more than `max_failures` have failed.
+    `create` makes those of `names` that are missing.
+    """
+
+    pattern: str | None = None
+    names: tuple[str, ...] = ()
+    query: str | None = None
+    create: bool = False
+    parallel: int = 4
+    canary: int = 1
+    max_failures: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
     """One run. `target` None is the latest version; for Down it has to be one, and 0 is before all.
 
-    `identity` names who asks (namespace, name and hash of the spec): a one-way action that it was the last to ask for
-    is not done again. `source_digest` is the one that was seen by who asks: another source is refused. Times are in
-    milliseconds, 0 without a limit; `wait` is in seconds, None as long as it takes.
+    `environment` is that of the seeds, which going up runs, too; None: none. `identity` names who asks (namespace, name
+    and hash of the spec): a one-way action that it was the last to ask for is not done again. `source_digest` is the
+    one that was seen by who asks: another source is refused. Times are in milliseconds, 0 without a limit; `wait` is in
+    seconds, None as long as it takes.
     """
 
     action: Action
@@ -38,6 +57,8 @@ class Request:
     before: tuple[str, ...] = ()
     after: tuple[str, ...] = ()
     environment: str | None = None
+    adopt: Foreign | None = None
+    tenants: Tenants | None = None
     lock_timeout: int = 3000
     statement_timeout: int = 0
     retries: int = 5
@@ -46,4 +67,3 @@ class Request:
     identity: str | None = None
     source_digest: str | None = None
     wait: float | None = None
-    schemas: tuple[str, ...] = field(default=("",))

@@ -37,6 +37,24 @@ class Row:
     milliseconds: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Seeded:
+    """A file of seeds that this run carried out, and how many rows it inserted."""
+
+    file: str
+    rows: int
+
+
+@dataclass(slots=True)
+class TenantResults:
+    """How a run over many schemas went; `failing` are the names of those that failed."""
+
+    total: int
+    succeeded: int = 0
+    failed: int = 0
+    failing: list[str] = field(default_factory=list)
+
+
 @dataclass(slots=True)
 class Result:
     """Filled in as the run goes on, so that it is true wherever that ends."""
@@ -53,6 +71,8 @@ class Result:
     applied: list[Done] = field(default_factory=list)
     failed: Place | None = None
     rows: list[Row] = field(default_factory=list)
+    tenants: TenantResults | None = None
+    seeds: list[Seeded] = field(default_factory=list)
 
     @property
     def exit_code(self) -> int:
@@ -81,6 +101,9 @@ class Result:
         listed = _LISTED
         while True:
             whole["pending"] = self.pending[:listed]
+            whole["seeds"] = [asdict(one) for one in self.seeds[:listed]]
+            if self.tenants is not None:
+                whole["tenants"]["failing"] = self.tenants.failing[:listed]
             whole["applied"] = [asdict(one) for one in self.applied[-listed:]] if listed else []
             text = json.dumps(whole)
             if len(text) <= TERMINATION_MESSAGE_BYTES:

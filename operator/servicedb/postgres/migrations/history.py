@@ -12,6 +12,8 @@ from servicedb.plan.migrations.history import Applied, History, State
 from servicedb.plan.migrations.problems import Place
 from servicedb.plan.migrations.resume import Noted
 
+_OURSELVES = "SET LOCAL search_path = pg_catalog; SET LOCAL SESSION AUTHORIZATION DEFAULT; SET LOCAL role TO DEFAULT"
+
 
 @dataclass(frozen=True, slots=True)
 class Scope:
@@ -40,9 +42,7 @@ def bookkeeping(connection: Connection[Any]) -> Iterator[None]:
 
 def as_ourselves(connection: Connection[Any]) -> None:
     """For the rest of this transaction."""
-    connection.execute("SET LOCAL search_path = pg_catalog")
-    connection.execute("SET LOCAL SESSION AUTHORIZATION DEFAULT")
-    connection.execute("SET LOCAL role TO DEFAULT")
+    connection.execute(_OURSELVES)
 
 
 def read(connection: Connection[Any], scope: Scope) -> History:

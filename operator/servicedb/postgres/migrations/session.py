@@ -3,15 +3,17 @@
 The lock is held by the session that does the work: one held by another could be free while the work still goes on.
 """
 
+import contextlib
 import hashlib
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import psycopg
 from psycopg import Connection, sql
+from psycopg.pq import TransactionStatus
 
 from servicedb.errors import Busy, Problem, Retryable, Terminal
 
@@ -23,7 +25,6 @@ Tell = Callable[[str], None]
 
 APPLICATION = "servicedb-migrate"
 _GUARDS = {
-    "client_connection_check_interval": "2s",
     "tcp_keepalives_idle": "15",
     "tcp_keepalives_interval": "5",
     "tcp_keepalives_count": "3",
@@ -32,14 +33,17 @@ _GUARDS = {
     "standard_conforming_strings": "on",
     "default_transaction_read_only": "off",
     "default_transaction_isolation": "read committed",
-    "lc_messages": "C",
 }
 """With these the server ends the work of a killed client within seconds. What a database may set for everybody is
 brought back to what a script is read by."""
 
-_MAY_BE_REFUSED = frozenset({"lc_messages", "client_connection_check_interval"})
-_POLL_SECONDS = (0.1, 1.0)
+_MAY_BE_REFUSED = {"client_connection_check_interval": "2s", "lc_messages": "C"}
+"""Not to be had on every system, and by every login."""
+
+_FIRST_POLL_SECONDS = 0.01
+_LONGEST_POLL_SECONDS = 1.0
 _TELL_SECONDS = 10.0
+_FIRST_TELL_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,22 +82,21 @@ def connect(connect: Connect, guards: Guards, *, application: str = APPLICATION)
         ) from error
     try:
         _check_direct(connection)
-        for name, value in _GUARDS.items():
-            _set(connection, name, value)
-        _set(connection, "lock_timeout", str(guards.lock_timeout))
-        _set(connection, "statement_timeout", str(guards.statement_timeout))
+        limits = {"lock_timeout": str(guards.lock_timeout), "statement_timeout": str(guards.statement_timeout)}
+        _set(connection, _GUARDS | limits)
+        for name, value in _MAY_BE_REFUSED.items():
+            with contextlib.suppress(psycopg.Error):
+                _set(connection, {name: value})
     except BaseException:
         connection.close()
         raise
     return connection
 
 
-def _set(connection: Connection[Any], name: str, value: str) -> None:
-    try:
-        connection.execute("SELECT pg_catalog.set_config(%s, %s, false)", (name, value))
-    except psycopg.Error:
-        if name not in _MAY_BE_REFUSED:
-            raise
+def _set(connection: Connection[Any], settings: Mapping[str, str]) -> None:
+    each = sql.SQL("pg_catalog.set_config({}, {}, false)")
+    calls = [each.format(sql.Literal(name), sql.Literal(value)) for name, value in settings.items()]
+    connection.execute(sql.SQL("SELECT {}").format(sql.SQL(", ").join(calls)))
 
 
 def _refused(error: psycopg.OperationalError) -> Problem:
@@ -125,6 +128,10 @@ class Held:
     connection: Connection[Any]
 
     def close(self) -> None:
+        """The lock goes at once; with the connection alone it would go when the server has noticed."""
+        with contextlib.suppress(psycopg.Error):
+            if self.connection.info.transaction_status == TransactionStatus.IDLE:
+                self.connection.execute("SELECT pg_catalog.pg_advisory_unlock_all()")
         self.connection.close()
 
 
@@ -160,7 +167,8 @@ def held(
 def _take(connection: Connection[Any], function: str, key: int, until: float | None, tell: Tell) -> None:
     """Polled: a session that waited for a lock would be an old transaction that CREATE INDEX CONCURRENTLY waits for."""
     query = sql.SQL("SELECT pg_catalog.{}(%s::pg_catalog.int8)").format(sql.Identifier(function))
-    told = -_TELL_SECONDS
+    pause = _FIRST_POLL_SECONDS
+    told = time.monotonic() - _TELL_SECONDS + _FIRST_TELL_SECONDS
     while True:
         row = connection.execute(query, (key,)).fetchone()
         if row is not None and row[0]:
@@ -170,24 +178,29 @@ def _take(connection: Connection[Any], function: str, key: int, until: float | N
         if time.monotonic() - told >= _TELL_SECONDS:
             told = time.monotonic()
             tell(f"waiting: {_holder(connection, key)}")
-        time.sleep(random.uniform(*_POLL_SECONDS))  # noqa: S311 - spreads out those who wait, no secret
+        time.sleep(random.uniform(pause / 2, pause))  # noqa: S311 - spreads out those who wait, no secret
+        pause = min(pause * 2, _LONGEST_POLL_SECONDS)
 
 
 def _holder(connection: Connection[Any], key: int) -> str:
     unsigned = key % (1 << 64)
-    row = connection.execute(
-        """
-        SELECT activity.pid, activity.application_name, activity.client_addr::text
-        FROM pg_catalog.pg_locks AS lock
-        LEFT JOIN pg_catalog.pg_stat_activity AS activity USING (pid)
-        WHERE lock.locktype = 'advisory' AND lock.granted AND lock.objsubid = 1
-          AND lock.classid = %s::pg_catalog.oid AND lock.objid = %s::pg_catalog.oid
-          AND lock.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())
-          AND lock.pid <> pg_catalog.pg_backend_pid()
-        ORDER BY lock.mode LIMIT 1
-        """,
-        (str(unsigned >> 32), str(unsigned & 0xFFFFFFFF)),
-    ).fetchone()
+    with connection.transaction():
+        connection.execute(
+            "SET LOCAL ROLE NONE"
+        )  # the login sees where its other sessions come from, the owner does not
+        row = connection.execute(
+            """
+            SELECT activity.pid, activity.application_name, pg_catalog.host(activity.client_addr)
+            FROM pg_catalog.pg_locks AS lock
+            LEFT JOIN pg_catalog.pg_stat_activity AS activity USING (pid)
+            WHERE lock.locktype = 'advisory' AND lock.granted AND lock.objsubid = 1
+              AND lock.classid = %s::pg_catalog.oid AND lock.objid = %s::pg_catalog.oid
+              AND lock.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())
+              AND lock.pid <> pg_catalog.pg_backend_pid()
+            ORDER BY lock.mode LIMIT 1
+            """,
+            (str(unsigned >> 32), str(unsigned & 0xFFFFFFFF)),
+        ).fetchone()
     if row is None:
         return "the lock was held by a session that has just ended"
     client = f" from {row[2]}" if row[2] else ""

@@ -49,7 +49,12 @@ def revert(connection: Connection[Any], scope: Scope, key: str, script: Script) 
 def run_script(connection: Connection[Any], script: Script) -> None:
     """Carry out a script that no history holds, in one transaction."""
     with failing_at(None), connection.transaction():
-        _Transaction(connection).carry_out(script)
+        carry_out(connection, script)
+
+
+def carry_out(connection: Connection[Any], script: Script) -> None:
+    """The same within a transaction of the caller's."""
+    _Transaction(connection).carry_out(script)
 
 
 class _Transaction:

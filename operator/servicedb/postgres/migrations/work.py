@@ -8,13 +8,16 @@ from typing import Any, TypeVar
 from psycopg import Connection, sql
 
 from servicedb.errors import Problem
+from servicedb.plan.migrations.adoption import Foreign
 from servicedb.plan.migrations.down import Revert
 from servicedb.plan.migrations.failure import StatementFailed
+from servicedb.plan.migrations.formats import Migration
 from servicedb.plan.migrations.history import Applied, Decision, History
 from servicedb.plan.migrations.problems import Place
 from servicedb.plan.migrations.script import Script
 from servicedb.plan.migrations.up import Apply, TakeChecksum
-from servicedb.postgres.migrations import history, transactional
+from servicedb.postgres.migrations import history, seeds, transactional
+from servicedb.postgres.migrations.adopt import adopt
 from servicedb.postgres.migrations.blockers import Blocker, Watch
 from servicedb.postgres.migrations.history import Scope, bookkeeping
 from servicedb.postgres.migrations.run import failing_at
@@ -58,7 +61,7 @@ class Work:
             if before is None:
                 prepare(self._connection)
             if self.scope.schema:
-                path = sql.SQL("SET search_path = {}").format(sql.Identifier(self.scope.schema))
+                path = sql.SQL("SET search_path = {}, extensions").format(sql.Identifier(self.scope.schema))
                 self._connection.execute(path)
 
     def close(self) -> None:
@@ -101,6 +104,25 @@ class Work:
         """Carry out a script that no history holds."""
         with self._watched():
             transactional.run_script(self._connection, script)
+
+    def adopt(self, foreign: Foreign, source: Sequence[Migration], source_digest: str | None) -> int:
+        """Take over the history of another tool, where there is none of ours; gives how many. Raises Terminal, too."""
+        with failing_at(None):
+            return adopt(self._connection, self.scope, foreign, source, source_digest)
+
+    def applied_seeds(self) -> dict[str, str]:
+        """Files and checksums of the seeds that were run."""
+        return seeds.applied_seeds(self._connection, self.scope)
+
+    def seed(self, one: Applied, script: Script) -> int:
+        """Run one file of seeds; gives how many rows it inserted."""
+        with self._watched():
+            return seeds.seed(self._connection, lambda: connect(self.connect_to, self.guards), self.scope, one, script)
+
+    def clear_seeds(self) -> int:
+        """Take back what seeds inserted; gives how many rows that were."""
+        with self._watched():
+            return seeds.clear(self._connection, self.scope)
 
     def take_checksum(self, step: TakeChecksum) -> None:
         key = step.migration.key
