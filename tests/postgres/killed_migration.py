@@ -54,11 +54,11 @@ _CHANGES_NOTHING = re.compile(
 
 
 def changes(generator: Any) -> bool:
-    """Whether an exchange may change something: a connect, a query and a command are told by psycopg's own words."""
+    """Whether an exchange may change something, by psycopg's own words: a query's text, the end of a transaction."""
     known = generator.gi_frame.f_locals if getattr(generator, "gi_frame", None) is not None else {}
     text = known.get("query", known.get("command"))
     if text is None:
-        return "copy" in getattr(generator, "__name__", "")
+        return getattr(generator, "__name__", "").startswith(("_exit", "copy", "_start_copy"))
     words = text if isinstance(text, str) else text.decode() if isinstance(text, bytes) else text.as_string(None)
     return _CHANGES_NOTHING.match(words) is None
 

@@ -34,7 +34,7 @@ MIXED = {
 }
 UP = Request(action=Action.UP)
 DOWN = Request(action=Action.DOWN, target=Version((0,)))
-LONGEST = {"up": 76, "down": 26}
+LONGEST = {"up": 105, "down": 45}
 """No fewer exchanges than there are: a test says so."""
 
 STATE = (

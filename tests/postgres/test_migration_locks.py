@@ -6,10 +6,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 import pytest
+from servicedb.jobs.migrate.migrate import migrate
+from servicedb.jobs.migrate.request import Action, Request
 from servicedb.postgres.migrations.session import APPLICATION, DATABASE_KEY
 
 from tests.postgres.conftest import on_versions
 from tests.postgres.migrations import Database, until
+from tests.postgres.pooler import pooled
 from tests.postgres.server import Server
 
 
@@ -231,3 +234,15 @@ def test_the_password_is_in_nothing_that_is_said(database):
         password = connection.info.password
     results = [database.up({"1_a.sql": "SELEC 1"}), database.up({"1_a.sql": "SELECT 1"})]
     assert password not in str([result.as_json() for result in results]) + str(database.told)
+
+
+@on_versions(16)
+@pytest.mark.parametrize("mode", ["transaction", "session"])
+def test_through_a_pooler_nothing_is_run(database, mode):
+    with pooled(database.dsn, mode) as dsn:
+        with psycopg.connect(dsn) as works:
+            assert works.execute("SELECT current_database()").fetchone() == (database.name,)
+        result = migrate(Request(action=Action.UP), {"1_a.sql": b"CREATE TABLE t ()"}, lambda: dsn)
+    assert (result.outcome, result.reason) == ("Terminal", "PoolerInBetween")
+    assert "connect to the server itself" in result.message
+    assert database.value("SELECT to_regnamespace('servicedb_migrations')") is None

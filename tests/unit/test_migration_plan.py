@@ -51,6 +51,7 @@ ONE, TWO, THREE = migration("1"), migration("2"), migration("3")
         pytest.param(
             [requiring("1", "2"), TWO], [applied(TWO)], {}, ["1"], id="killed in between"
         ),
+        pytest.param([requiring("1", "3"), TWO, THREE], [applied(TWO), applied(THREE)], {}, ["1"], id="one beside it"),
         pytest.param(
             [requiring("1", "users", "users/7")], [], {"others": {"users": {"7"}}}, ["1"],
             id="another set is there",

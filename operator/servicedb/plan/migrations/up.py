@@ -129,18 +129,18 @@ def _check_order(wanted: Sequence[Migration], source: Sequence[Migration], histo
     for migration in wanted:
         if migration.version is None or history.find(migration.key):
             continue
+        # What it requires comes before it, whatever its version: it is as late as the latest of those.
+        place = max([migration.version, *map(Version.parse, _behind(migration, by_key))])
         later = [
             one.version
             for one in history.applied
-            if one.version is not None and one.version > migration.version and one.state is State.APPLIED
+            if one.version is not None and one.version > place and one.state is State.APPLIED
         ]
-        # What it requires has to come first, whatever its version.
-        if later and (unrelated := set(map(str, later)) - _behind(migration, by_key)):
-            latest = max(map(Version.parse, unrelated))
+        if later:
             raise Terminal(
                 "OutOfOrder",
-                f"{migration.file} was never applied and is older than version {latest}, which was; give it a later "
-                "version, or allow out of order",
+                f"{migration.file} was never applied and is older than version {max(later)}, which was; give it a "
+                "later version, or allow out of order",
             )
 
 

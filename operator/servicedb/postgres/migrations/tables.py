@@ -141,8 +141,7 @@ def prepare(connection: Connection[Any]) -> None:
 
 def _create(connection: Connection[Any]) -> None:
     connection.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(SCHEMA)))
-    for table in _TABLES:
-        connection.execute(table.encode())
+    connection.execute(";".join(_TABLES).encode())
     connection.execute("INSERT INTO servicedb_migrations.layout VALUES (%s)", (_LAYOUT,))
 
 
@@ -162,10 +161,13 @@ def _shut(connection: Connection[Any]) -> None:
         """,
         {"schema": SCHEMA},
     ).fetchall()
-    for kind, name, grantee in held:
-        parts = (SCHEMA,) if name is None else (SCHEMA, name)
-        connection.execute(
-            sql.SQL("REVOKE ALL ON {} {} FROM {} CASCADE").format(
-                sql.SQL(kind), sql.Identifier(*parts), sql.SQL("PUBLIC") if grantee is None else sql.Identifier(grantee)
-            )
+    revokes = [
+        sql.SQL("REVOKE ALL ON {} {} FROM {} CASCADE").format(
+            sql.SQL(kind),
+            sql.Identifier(SCHEMA) if name is None else sql.Identifier(SCHEMA, name),
+            sql.SQL("PUBLIC") if grantee is None else sql.Identifier(grantee),
         )
+        for kind, name, grantee in held
+    ]
+    if revokes:
+        connection.execute(sql.SQL("; ").join(revokes))
