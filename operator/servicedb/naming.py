@@ -21,6 +21,10 @@ _LONGEST_FIXED_SUFFIX = "__migrator_a"
 LOCK_DATABASE = "servicedb"
 """The operator's own database on each server: its locks live there, where no tenant can connect."""
 
+HISTORY_SCHEMA = "servicedb_migrations"
+"""Where each database keeps the history of its migrations, shut to everybody but the owner role: what it holds is run
+as the owner, on the way back."""
+
 
 @dataclass(frozen=True, slots=True)
 class RoleNames:

@@ -6,8 +6,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from servicedb.api.database_server import Adoptable
 from servicedb.errors import NeedsDecision
 from servicedb.plan.deletion import (
+    check_is_not_shared,
     check_is_ours,
     check_nothing_is_kept,
     due_at,
@@ -220,3 +222,23 @@ def test_what_waits_for_its_drop_is_said():
         "to be dropped, unless their ServiceDatabase is made again: orders (not before 2025-03-08T12:00:00Z)"
     )
     assert waiting([(f"d{number}", DELETED) for number in range(7)]).endswith(" and 2 more")
+
+
+@pytest.mark.parametrize(
+    ("shared_with", "listed", "kept"),
+    [
+        (("legacy",), "kyc-service", True),
+        ((), "kyc-service", True),
+        (("legacy",), "another", False),
+        (None, "kyc-service", False),
+    ],
+    ids=["shared", "of superusers alone", "no longer listed", "not shared"],
+)
+def test_what_others_go_on_using_is_not_dropped_as_long_as_they_may(shared_with, listed, kept):
+    marker = replace(MARKER, name="kyc-service", shared_with=shared_with)
+    entry = Adoptable(database_name="orders", namespace=marker.namespace, name=listed)
+    if not kept:
+        check_is_not_shared("orders", marker, [entry], server="main")
+        return
+    with pytest.raises(NeedsDecision, match="take the entry out to have it dropped"):
+        check_is_not_shared("orders", marker, [entry], server="main")

@@ -248,6 +248,9 @@ def database(ready: str, changes: dict[str, Any] | None = None) -> ServiceDataba
         pytest.param(database("False"), Retryable, "is not Ready, which is waited for: the server is away", id="not"),
         pytest.param(database("Unknown"), Retryable, "is not Ready", id="unknown"),
         pytest.param(ServiceDatabase.parse(MINIMAL_DATABASE), Retryable, "is not Ready", id="new"),
+        pytest.param(
+            database("True", {"metadata.generation": 2}), Retryable, "is not Ready", id="not as its spec is now"
+        ),
         pytest.param(database("True", {"spec.roles.migrator": GONE}), Terminal, "add spec.roles.migrator", id="nobody"),
     ],
 )
@@ -308,3 +311,16 @@ def test_inline_files_are_bounded_in_bytes_and_stay_in_their_folder(
     with pytest.raises(Terminal) as raised:
         inline_files(source)
     assert raised.value.reason == reason
+
+
+def test_a_migration_of_many_schemas_is_listed_once() -> None:
+    one = {"version": "1", "name": "first", "checksum": "sha256:1", "milliseconds": 3}
+    listed = seen_in(run(), Result("Applied", applied=(one, {**one, "milliseconds": 5})))["applied"]
+    assert listed == [{**one, "milliseconds": 5}]
+
+
+def test_a_failure_leaves_nothing_of_the_one_before() -> None:
+    seen = seen_in(
+        run(), Result("MigrationFailed", "x", Terminal("MigrationFailed", "x"), failed={"file": "V1__a.sql"})
+    )
+    assert seen["failed"] == {"version": None, "file": "V1__a.sql", "line": None, "sqlstate": None, "constraint": None}

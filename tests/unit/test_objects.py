@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from servicedb.naming import HISTORY_SCHEMA
 from servicedb.plan.inside import privileges_by_access
 from servicedb.plan.marker import RoleNote
 from servicedb.plan.objects import awaited, object_steps, to_be_named
@@ -108,6 +109,16 @@ FOREIGN = "held by a role that is not of this database"
             id="a type of another owner",
         ),
         pytest.param(group(None, kind="TYPE"), [], id="a type"),
+        pytest.param(
+            replace(group(held(RW, "SELECT")), schema=HISTORY_SCHEMA),
+            [RevokeOnObjects("beyond its access or override", GOODS, RW, ("SELECT",))],
+            id="the history of migrations, which is the owner's alone",
+        ),
+        pytest.param(
+            replace(group(None, owner=STRANGER), schema=HISTORY_SCHEMA),
+            [ChangeObjectOwner("owned by another role", GOODS, OWNER, STRANGER, False)],
+            id="the history of migrations of somebody else",
+        ),
     ],
 )
 def test_objects_are_brought_in_order_so(seen, expected):

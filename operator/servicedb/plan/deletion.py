@@ -7,6 +7,7 @@ something elsewhere that may be worth keeping, nothing is dropped at all until a
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
+from servicedb.api.database_server import Adoptable
 from servicedb.api.strings import Duration
 from servicedb.errors import NeedsDecision
 from servicedb.naming import RoleNames
@@ -53,6 +54,21 @@ def check_is_ours(database: str, marker: Marker, seen: ServerScan, *, server: st
             "DropBlocked",
             f'database "{database}" on server "{server}" was to be dropped, but has OID {there.oid}, not '
             f"{marker.oid}: somebody made another under its name, which is left alone; have an admin rename that one",
+        )
+
+
+def check_is_not_shared(database: str, marker: Marker, adoptable: Iterable[Adoptable], *, server: str) -> None:
+    """Raise NeedsDecision while those who had the database before it was adopted may go on using it: nobody has told
+    them that its object is gone."""
+    holder = (database, marker.namespace, marker.name)
+    listed = any((entry.database_name, entry.namespace, entry.name) == holder for entry in adoptable)
+    if marker.shared_with is not None and listed:
+        roles = ", ".join(f'"{role}"' for role in marker.shared_with)
+        raise NeedsDecision(
+            "DropBlocked",
+            f'database "{database}" on server "{server}" was adopted, and is not dropped as long as spec.adoptable of '
+            f"DatabaseServer {server} lists it, since who had it before goes on using it ({roles}); take the entry out "
+            "to have it dropped, or make its ServiceDatabase again",
         )
 
 

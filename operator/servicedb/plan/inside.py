@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterator, Mapping
 
 from servicedb.errors import Terminal
+from servicedb.naming import HISTORY_SCHEMA
 from servicedb.plan.database import EXTENSION_SCHEMA
 from servicedb.plan.observed import PUBLIC, AvailableExtension, Extension, InsideScan, Privilege, Schema
 from servicedb.plan.steps import (
@@ -125,7 +126,7 @@ def _at_birth(seen: InsideScan) -> bool:
 
 def _schema_steps(wanted: Wanted, name: str, seen: Schema | None, former: Collection[str]) -> Iterator[InsideStep]:
     owner = wanted.names.owner
-    groups = frozenset(Privilege(group, "USAGE") for group in wanted.groups)
+    groups = frozenset(Privilege(group, "USAGE") for group in wanted.groups if name != HISTORY_SCHEMA)
     if seen is None:
         yield CreateSchema("missing", name, owner)
         return  # born with USAGE for the groups: the owner role's default privileges

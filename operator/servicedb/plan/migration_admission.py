@@ -80,10 +80,10 @@ def waits_because(database: ServiceDatabase) -> str | None:
 
 
 def check_ready(database: ServiceDatabase) -> None:
-    """Raise Retryable while `database` is not Ready, Terminal where it has no migrator."""
+    """Raise Retryable while `database` is not Ready as its spec is now, Terminal where it has no migrator."""
     name = database.metadata.name
     ready = next((one for one in database.status.conditions if one.type == "Ready"), None)
-    if ready is None or ready.status != "True":
+    if ready is None or ready.status != "True" or ready.observed_generation != database.metadata.generation:
         why = f": {ready.message}" if ready is not None and ready.message else ""
         raise Retryable(
             "DatabaseNotReady", f'ServiceDatabase "{name}" is not Ready, which is waited for{why}', ready="Unknown"

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from servicedb.api.migration_run import LISTED_MIGRATIONS, LISTED_SEEDS, MigrationRun
+from servicedb.api.migration_run import LISTED_MIGRATIONS, LISTED_SEEDS, FailedMigration, MigrationRun
 from servicedb.errors import NeedsDecision, Problem, Terminal
 from servicedb.plan.conditions import READY, Finding, condition_of, of_problem
 from servicedb.plan.migration_result import Result
@@ -60,7 +60,7 @@ def seen_in(run: MigrationRun, result: Result) -> dict[str, Any]:
         "version": result.version,
         "pending": result.pending,
         "applied": _applied(run, result),
-        "failed": dict(result.failed) or None,
+        "failed": {name: result.failed.get(name) for name in FailedMigration.model_fields} if result.failed else None,
         "seeds": _seeds(run, result),
         "tenants": result.tenants,
     }
@@ -76,8 +76,9 @@ def _seeds(run: MigrationRun, result: Result) -> list[Mapping[str, Any]]:
 
 
 def _applied(run: MigrationRun, result: Result) -> list[Mapping[str, Any]]:
-    """The last migrations: what was listed before and what came, or less what was taken back."""
-    touched = {one["version"] for one in result.applied}
+    """The last migrations: what was listed before and what came, or less what was taken back. One that went over many
+    schemas is listed once."""
+    touched = {one["version"]: one for one in result.applied}
     before = [one.as_json() for one in run.status.applied if one.version not in touched]
-    new = [] if run.spec.action == "Down" else list(result.applied)
+    new = [] if run.spec.action == "Down" else touched.values()
     return [*before, *new][-LISTED_MIGRATIONS:]

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Self
 
+from servicedb.naming import HISTORY_SCHEMA
 from servicedb.plan.foreign import is_left_alone
 from servicedb.plan.inside import privileges_by_access
 from servicedb.plan.marker import RoleNote
@@ -140,7 +141,7 @@ def _group_steps(holders: Holders, seen: ObjectGroup) -> Iterator[ObjectStep]:
     undecided = seen.privileges is None or elsewhere
     for group in holders.wanted.all_groups:
         held = {one.privilege for one in privileges if one.grantee == group.name}
-        exact = seen.kind == "TABLE" and group.overrides is not None
+        exact = seen.schema == HISTORY_SCHEMA or (seen.kind == "TABLE" and group.overrides is not None)
         goal = _goal(group, seen)
         if exact and held - goal:
             yield RevokeOnObjects("beyond its access or override", seen.names, group.name, _sorted(held - goal))
@@ -150,6 +151,8 @@ def _group_steps(holders: Holders, seen: ObjectGroup) -> Iterator[ObjectStep]:
 
 def _goal(group: Group, seen: ObjectGroup) -> frozenset[str]:
     """What `group` is to hold. Objects that an override names are seen one by one."""
+    if seen.schema == HISTORY_SCHEMA:
+        return frozenset()
     if seen.kind == "TABLE" and len(seen.names) == 1:
         table = (seen.schema, seen.names[0].name)
         if table in (group.overrides or ()):

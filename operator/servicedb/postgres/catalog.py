@@ -92,12 +92,18 @@ WITH named AS MATERIALIZED (
 )
 """
 
-# What PostgreSQL 16 gave the admin that made a role, and does not take back: nothing but ADMIN. The admin of now, which
-# is a member of the one of before, makes use of it.
 _OF_EARLIER_ADMIN: LiteralString = """
 m.admin_option AND NOT m.inherit_option AND NOT m.set_option AND pg_has_role(u.oid, 'USAGE')
 AND NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user)
 """
+
+
+def of_earlier_admin(version: int) -> LiteralString:
+    """SQL that says whether `m` of pg_auth_members, whose member is `u` of pg_roles, is what PostgreSQL 16 gave the
+    admin that made a role, and does not take back: nothing but ADMIN. The admin of now, which is a member of the one
+    of before, makes use of it. `version` is the server's."""
+    return _OF_EARLIER_ADMIN if version >= 16_00_00 else "false"
+
 
 _INSIDE: LiteralString = """
 SELECT o.oid IS NOT NULL AS owner_is_there,
@@ -170,7 +176,7 @@ async def _scan(connection: AsyncConnection[Any], query: LiteralString, paramete
     query = query.replace("{inherit}", "m.inherit_option" if options else "u.rolinherit").replace(
         "{set}", "m.set_option" if options else "true"
     )
-    query = query.replace("{of_earlier_admin}", _OF_EARLIER_ADMIN if options else "false")
+    query = query.replace("{of_earlier_admin}", of_earlier_admin(connection.info.server_version))
     async with connection.cursor(row_factory=dict_row) as cursor:
         await cursor.execute(query, parameters)
         row = await cursor.fetchone()

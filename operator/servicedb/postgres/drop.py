@@ -5,6 +5,7 @@ Sources: PostgreSQL documentation, DROP DATABASE, DROP OWNED, "Dropping Roles", 
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from typing import LiteralString
 
 import psycopg
 from psycopg import sql
@@ -14,6 +15,7 @@ from servicedb.plan.holdings import Holding
 from servicedb.plan.observed import Membership
 from servicedb.plan.steps import CloseDatabase, DropDatabase, DropOwned, DropRole, EndSessions, Step
 from servicedb.postgres.apply import Executor
+from servicedb.postgres.catalog import of_earlier_admin
 from servicedb.postgres.connections import transaction, words_of
 from servicedb.postgres.execute import grant, revoke, statements
 from servicedb.postgres.session import Session
@@ -34,6 +36,13 @@ async def clock(connection: Session) -> datetime:
     return time
 
 
+_MEMBERS: LiteralString = """
+SELECT DISTINCT u.rolname::text FROM pg_auth_members m
+JOIN pg_roles g ON g.oid = m.roleid JOIN pg_roles u ON u.oid = m.member
+WHERE g.rolname = %s AND u.rolname <> current_user AND NOT ({of_earlier_admin}) ORDER BY 1
+"""
+
+
 async def with_sessions(connection: Session, roles: Sequence[str]) -> tuple[str, ...]:
     """Those of `roles` that have sessions, in whichever database."""
     cursor = await connection.execute(
@@ -49,12 +58,9 @@ async def holdings(connection: Session, roles: Sequence[str]) -> list[Holding]:
 
 
 async def members(connection: Session, role: str) -> tuple[str, ...]:
-    """Who may act as `role`, but for the administrator."""
-    cursor = await connection.execute(
-        b"SELECT DISTINCT m.member::regrole::text FROM pg_auth_members m JOIN pg_roles r ON r.oid = m.roleid "
-        b"WHERE r.rolname = %s AND m.member <> current_user::regrole ORDER BY 1",
-        (role,),
-    )
+    """Who may act as `role`, but for the administrator of now and of before."""
+    query = _MEMBERS.replace("{of_earlier_admin}", of_earlier_admin(connection.info.server_version))
+    cursor = await connection.execute(query, (role,))
     return tuple([row[0] async for row in cursor])
 
 

@@ -11,6 +11,7 @@ from servicedb.kube.client import ApiError
 from servicedb.naming import RoleNames
 from servicedb.plan.conditions import Finding
 from servicedb.plan.deletion import (
+    check_is_not_shared,
     check_is_ours,
     check_nothing_is_kept,
     check_nothing_is_prepared,
@@ -88,6 +89,7 @@ async def _drop(server: Server, world: World, database: str, marker: Marker) -> 
         if not is_due(marker, world.now(), await drop.clock(connection)):
             return
         check_is_ours(database, marker, seen, server=server.name)
+        check_is_not_shared(database, marker, server.resource.spec.adoptable, server=server.name)
         roles = roles_to_drop(seen, names)
         check_nothing_is_kept(database, await drop.holdings(connection, roles), server=server.name)
         check_nothing_is_prepared(database, await drop.prepared_transactions(connection, database), server=server.name)
