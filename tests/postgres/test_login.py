@@ -68,6 +68,9 @@ async def test_another_admin_that_is_a_member_of_the_one_before_takes_over(site:
             assert (await operator.bring(orders)).reason == "Ready"
             assert (await operator.bring(orders)).changes == ()
         site.login(orders, "app").close()
+        with site.as_superuser() as superuser:
+            kept = superuser.execute("SELECT 1 FROM pg_roles WHERE rolname LIKE %s", (f"{orders}__keeper%",)).fetchall()
+        assert kept == []
     finally:
         with site.as_superuser(orders) as superuser:
             superuser.execute(sql.SQL("ALTER DATABASE {} OWNER TO {}").format(sql.Identifier(orders), before))
