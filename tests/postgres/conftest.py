@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from tests.postgres.binaries import VERSIONS
 from tests.postgres.provision import Operator, Site, full_spec, run, unused_name
 from tests.postgres.server import Login, Server
 
@@ -18,6 +19,14 @@ def on_versions(*versions: int) -> pytest.MarkDecorator:
 def as_admin(kind: str) -> pytest.MarkDecorator:
     """By one kind of admin alone."""
     return pytest.mark.parametrize("admin", [kind], indirect=True)
+
+
+def superusers_on_the_newest_alone() -> pytest.MarkDecorator:
+    """For what is many cases, and asks a superuser for nothing that differs between the versions."""
+    sites = [*((version, "createrole") for version in VERSIONS), (VERSIONS[-1], "superuser")]
+    return pytest.mark.parametrize(
+        ("server", "admin"), sites, indirect=True, ids=[f"pg{version}-{kind}" for version, kind in sites]
+    )
 
 
 def admin_of(server: Server, kind: str) -> Login:

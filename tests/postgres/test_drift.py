@@ -9,7 +9,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from tests.postgres.conftest import as_admin, on_versions
+from tests.postgres.conftest import as_admin, on_versions, superusers_on_the_newest_alone
 from tests.postgres.provision import Operator, Site, full_spec, unused_name
 from tests.postgres.server import Server
 from tests.postgres.snapshot import Snapshot, snapshot
@@ -348,6 +348,7 @@ def named(drift: Drift) -> str:
     return drift.name.replace(" ", "-")
 
 
+@superusers_on_the_newest_alone()
 @pytest.mark.parametrize("drift", [*MEMBERSHIPS, *ATTRIBUTES, *ROLES, *SETTINGS, *DATABASE, *INSIDE], ids=named)
 async def test_a_change_by_hand_is_listed_or_taken_back_as_the_spec_says(place: Place, drift: Drift) -> None:
     await check_repair(place, drift)
