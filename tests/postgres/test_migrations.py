@@ -96,6 +96,17 @@ def test_a_migration_that_fails_leaves_everything_as_it_was(database, files, sql
     assert database.value("SELECT count(*) FROM servicedb_migrations.failures") == 0
 
 
+def test_a_duplicate_in_a_table_that_is_called_like_ours_is_a_failure(database):
+    files = {
+        "1_a.sql": "CREATE TABLE history (id int PRIMARY KEY); INSERT INTO history VALUES (1)",
+        "2_b.sql": "INSERT INTO history VALUES (1)",
+    }
+    result = database.up(files)
+    assert (result.outcome, result.reason, result.version) == ("Terminal", "MigrationFailed", "1")
+    assert result.failed is not None
+    assert result.failed.constraint == "history_pkey"
+
+
 def test_what_a_row_holds_is_in_no_message_unless_asked_for(database):
     files = {"1_a.sql": "CREATE TABLE t (a text UNIQUE);\nINSERT INTO t VALUES ('4711'), ('4711');"}
     result = database.up(files)

@@ -38,6 +38,7 @@ class StatementFailed(Exception):
         *,
         sqlstate: str | None,
         name: str = "",
+        schema: str | None = None,
         constraint: str | None = None,
         detail: str | None = None,
         line: int | None = None,
@@ -46,6 +47,7 @@ class StatementFailed(Exception):
         self.message = message
         self.sqlstate = sqlstate
         self.name = name
+        self.schema = schema
         self.constraint = constraint
         self.detail = detail
         self.line = line
