@@ -4,11 +4,13 @@ from collections.abc import Iterator
 
 import psycopg
 import pytest
-from servicedb.jobs.migrate.request import Action
+from servicedb.jobs.migrate.migrate import migrate
+from servicedb.jobs.migrate.request import Action, Request
 from servicedb.plan.migrations.checksum import checksum
 from servicedb.plan.migrations.history import Choice, Decision
+from servicedb.postgres.migrations.session import Connect, Mounted
 
-from tests.postgres.migrations import Database
+from tests.postgres.migrations import PASSWORD, Database
 from tests.postgres.server import Server
 
 ORDERS = {
@@ -161,6 +163,21 @@ def test_a_way_back_that_fails_leaves_everything_as_it_was(database):
     assert (result.outcome, result.reason) == ("Terminal", "MigrationFailed")
     assert database.history() == [("1", "applied")]
     assert database.value("SELECT to_regclass('a') IS NOT NULL")
+
+
+@pytest.mark.parametrize(("is_mounted", "outcome"), [(True, "Retryable"), (False, "Terminal")])
+def test_a_password_that_changed_between_two_sessions_is_final_only_where_nobody_brings_the_new_one(
+    database, is_mounted, outcome
+):
+    def told(line: str) -> None:
+        if line.startswith("1_x.sql"):
+            database.execute(f"ALTER ROLE \"{database.name}__migrator\" PASSWORD 'another'")
+
+    connect_to: Connect = Mounted(lambda: database.dsn, patience=0) if is_mounted else lambda: database.dsn
+    files = {f"{number}_x.sql": b"SELECT 1" for number in (1, 2)}
+    result = migrate(Request(action=Action.UP), files, connect_to, told)
+    assert (result.outcome, result.reason, database.history()) == (outcome, "LoginRefused", [("1", "applied")])
+    assert PASSWORD not in result.message
 
 
 def test_the_same_one_way_action_is_not_done_twice(database):

@@ -20,6 +20,7 @@ from servicedb.plan.migrations.script import Script, pieces, script
 from servicedb.plan.migrations.source import Source
 from servicedb.plan.migrations.up import Apply, Step, TakeChecksum, UpPlan, plan_up
 from servicedb.plan.migrations.versions import Version
+from servicedb.postgres.migrations.session import REFUSED
 from servicedb.postgres.migrations.tables import SCHEMA
 from servicedb.postgres.migrations.work import Work
 
@@ -212,7 +213,7 @@ class Engine:
             except Busy:
                 raise
             except Retryable as away:
-                if self._tries >= self._request.retries:
+                if self._tries >= self._request.retries or away.reason == REFUSED:
                     raise
                 self._tries += 1
                 self._work.tell(f"{away.message}; try {self._tries} of {self._request.retries} follows")
