@@ -52,15 +52,16 @@ def after(
         case Kind.REPEATABLE:
             clear(connection, statement, noted.indexes)
             return Then.AGAIN
-        case Kind.CREATES_INDEX:
+        case Kind.CREATES_INDEX if kind.relation is not None:
             clear(connection, statement, noted.indexes)
-            with bookkeeping(connection):
-                made = [index for index in since(connection, noted.indexes, kind) if index.valid]
+            made = [index for index in since(connection, noted.indexes, kind) if index.valid]
             if not made:
                 return Then.AGAIN
             if kind.index is not None:
                 return Then.NEXT
             shown = f"since then there is {', '.join(map(str, made))}"
+        case Kind.CREATES_INDEX:
+            shown = "the catalogue can't tell"
         case Kind.ALONE:
             with bookkeeping(connection):
                 detaching = pending_detachments(connection)
@@ -75,7 +76,6 @@ def after(
 
 def clear(connection: Connection[Any], statement: Statement, before: Sequence[int]) -> None:
     """Drop the invalid indexes that `statement` left, known by their not having been among those `before`."""
-    with bookkeeping(connection):
-        left = [index for index in since(connection, before, traits(statement)) if not index.valid]
+    left = [index for index in since(connection, before, traits(statement)) if not index.valid]
     for index in left:
         drop(connection, index)
