@@ -1,5 +1,6 @@
 """Migrations on real servers: up, down, and what a run leaves when it can't go on."""
 
+import re
 from collections.abc import Iterator
 
 import psycopg
@@ -163,6 +164,56 @@ def test_a_way_back_that_fails_leaves_everything_as_it_was(database):
     assert (result.outcome, result.reason) == ("Terminal", "MigrationFailed")
     assert database.history() == [("1", "applied")]
     assert database.value("SELECT to_regclass('a') IS NOT NULL")
+
+
+def test_a_way_back_in_batches_is_kept_as_one(database):
+    up = "CREATE TABLE t (id int PRIMARY KEY, a int); INSERT INTO t SELECT i, i FROM generate_series(1, 10) AS i;\n"
+    back = "-- servicedb: batch key=id size=3\nUPDATE t SET a = NULL WHERE id BETWEEN :from AND :to;\n"
+    for files in ({"1_t.sql": up, "2_a.sql": f"SELECT 1;\n-- servicedb: down\n{back}"},
+                  {"1_t.up.sql": up, "2_a.up.sql": "SELECT 1", "2_a.down.sql": back}):  # fmt: skip
+        assert database.up(files).outcome == "Succeeded"
+        result = database.down("1")
+        assert (result.outcome, result.message, result.version) == ("Succeeded", "", "1")
+        assert database.value("SELECT count(a) FROM t") == 0
+        database.execute("DROP TABLE t; DELETE FROM servicedb_migrations.history")
+
+
+@pytest.mark.parametrize(
+    "first",
+    ["DROP TABLE nope;", "-- servicedb: batch key=a size=3\nDELETE FROM a WHERE a BETWEEN :from AND :to;"],
+    ids=["a statement", "a batch"],
+)
+def test_a_way_back_outside_a_transaction_that_fails_at_once_leaves_the_migration_applied(database, first):
+    files = {"1_a.sql": f"CREATE TABLE a (a int);\n-- servicedb: down\n-- servicedb: no-transaction\n{first}"}
+    database.up(files)
+    assert database.down("0").outcome == "Terminal"
+    assert database.history() == [("1", "applied")]
+    assert database.up(files).reason == "UpToDate"
+
+
+@pytest.mark.parametrize(
+    ("failing", "choice", "left"),
+    [
+        ("DROP TABLE nope;", Choice.DONE, [False]),
+        ("DROP TABLE nope;", Choice.SKIP, [True]),
+        ("DROP INDEX CONCURRENTLY nope;", Choice.DONE, [False]),
+        ("-- servicedb: batch key=x size=3\nDELETE FROM b WHERE x BETWEEN :from AND :to;", Choice.DONE, [False]),
+    ],
+)
+def test_a_way_back_that_fails_in_the_middle_goes_on_by_a_decision(database, failing, choice, left):
+    files = {
+        "1_a.sql": "CREATE TABLE a (); CREATE TABLE b (x int);\n-- servicedb: down\n-- servicedb: no-transaction\n"
+        f"DROP TABLE a;\n{failing}\nDROP TABLE b;"
+    }
+    database.up(files)
+    failed = [database.down("0") for _ in range(2)][-1]
+    assert (failed.outcome, database.history()) == ("Terminal", [("1", "leaving")])
+    (digest,) = re.findall(r"sha256:[0-9a-f]{64}", failed.message)
+    assert database.down("0", decisions=(Decision("1", digest.replace("a", "b"), choice),)).outcome == "Terminal"
+    (digest,) = re.findall(r"sha256:[0-9a-f]{64}", database.down("0").message)
+    result = database.down("0", decisions=(Decision("1", digest, choice),))
+    assert (result.outcome, result.message, database.history()) == ("Succeeded", "", [])
+    assert database.rows("SELECT to_regclass('b') IS NOT NULL") == [tuple(left)]
 
 
 @pytest.mark.parametrize(("is_mounted", "outcome"), [(True, "Retryable"), (False, "Terminal")])

@@ -88,6 +88,11 @@ def test_what_was_carried_out_must_not_be_changed(seen):
         resume(SCRIPT, seen)
 
 
+def test_what_may_have_been_carried_out_must_not_be_gone():
+    with pytest.raises(Terminal, match="ends before statement 4"):
+        resume(SCRIPT, [*(noted(number, True) for number in (1, 2, 3)), Noted(4, "x", None, 1)])
+
+
 def test_each_interruption_is_a_question_of_its_own():
     known = {"set_name": "default", "schema": "", "key": "7"}
     one = question_digest(**known, noted=Noted(1, "d", None, 1))

@@ -51,6 +51,8 @@ class StatementFailed(Exception):
         self.constraint = constraint
         self.detail = detail
         self.line = line
+        self.way_out = ""
+        """What a person can do about it, where that is not to change the file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,8 @@ def failure(failed: StatementFailed, *, version: str | None, file: str, detail: 
         return Failure(Retryable("ConnectionLost", message), place)
     if failed.sqlstate.startswith(_RETRYABLE):
         return Failure(Retryable("TryAgain", message), place)
+    if failed.way_out:
+        message += f"; {failed.way_out}"
     return Failure(Terminal("MigrationFailed", message), place)
 
 

@@ -29,6 +29,19 @@ class Then(Enum):
 _ANSWERS = {Choice.RETRY: Then.AGAIN, Choice.DONE: Then.NEXT, Choice.SKIP: Then.OVER}
 
 
+def answer(
+    connection: Connection[Any], scope: Scope, key: str, noted: Noted, decisions: Sequence[Decision]
+) -> Then | None:
+    """What a person has decided about the statement that was `noted`, which is noted, too; None where nobody has."""
+    digest = question_digest(set_name=scope.set_name, schema=scope.schema, key=key, noted=noted)
+    for decision in decisions:
+        if (decision.version, decision.digest) == (key, digest) and decision.choice in _ANSWERS:
+            with bookkeeping(connection):
+                note_decision(connection, scope, key, digest, decision.choice)
+            return _ANSWERS[decision.choice]
+    return None
+
+
 def after(
     connection: Connection[Any],
     scope: Scope,
@@ -39,12 +52,9 @@ def after(
     decisions: Sequence[Decision],
 ) -> Then:
     """What comes after an interruption. An invalid index that it left is dropped. Raises NeedsDecision."""
+    if (given := answer(connection, scope, key, noted, decisions)) is not None:
+        return given
     digest = question_digest(set_name=scope.set_name, schema=scope.schema, key=key, noted=noted)
-    for decision in decisions:
-        if (decision.version, decision.digest) == (key, digest) and decision.choice in _ANSWERS:
-            with bookkeeping(connection):
-                note_decision(connection, scope, key, digest, decision.choice)
-            return _ANSWERS[decision.choice]
     kind = traits(statement)
     match kind.kind:
         case Kind.TOGETHER | Kind.DROPS_INDEX:
