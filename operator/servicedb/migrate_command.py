@@ -125,7 +125,7 @@ def _run(
         with _ended_gently():
             result = run_migrations(request, files, connect_to, _tell)
     if termination_log is not None:
-        termination_log.write_text(result.termination_message())
+        termination_log.write_text(result.termination_message(), encoding="utf-8")
     _show(result, output)
     sys.exit(result.exit_code)
 

@@ -77,7 +77,7 @@ def test_what_goes_wrong_has_an_exit_code_of_its_own(command, source, database):
     assert (busy.returncode, json.loads(busy.stdout)["reason"]) == (75, "LockBusy")
 
 
-def test_the_password_of_a_mounted_secret_is_in_no_argument_and_no_output(source, database, tmp_path):
+def test_a_password_of_a_mounted_secret_may_come_late_and_is_in_no_argument_and_no_output(source, database, tmp_path):
     secret = tmp_path / "secret"
     secret.mkdir()
     for key, value in database.server.parameters(f"{database.name}__migrator", PASSWORD, database.name).items():
@@ -86,9 +86,17 @@ def test_the_password_of_a_mounted_secret_is_in_no_argument_and_no_output(source
     run = subprocess.run(arguments, capture_output=True, text=True, check=False)
     assert (run.returncode, json.loads(run.stdout)["version"]) == (0, "10")
     (secret / "password").write_text("another")
-    refused = subprocess.run(arguments, capture_output=True, text=True, check=False)
-    assert (refused.returncode, json.loads(refused.stdout)["reason"]) == (1, "LoginRefused")
-    assert not any(one in refused.stdout + refused.stderr + run.stdout + run.stderr for one in (PASSWORD, "another"))
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as late:
+        assert late.stdout is not None
+        assert late.stderr is not None
+        told = late.stderr.readline()
+        assert "waiting for the mounted Secret" in told
+        (tmp_path / "new").write_text(PASSWORD)
+        (tmp_path / "new").rename(secret / "password")  # as kubelet does it: all at once
+        output = late.stdout.read()
+        told += late.stderr.read()
+    assert (late.returncode, json.loads(output)["reason"]) == (0, "UpToDate")
+    assert not any(one in run.stdout + run.stderr + told + output for one in (PASSWORD, "another"))
 
 
 def test_a_pod_that_is_asked_to_end_ends_the_statement_on_the_server_too(source, database, command):

@@ -3,9 +3,10 @@
 import re
 import signal
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import pytest
-from servicedb.jobs.migrate.request import Action, Request
+from servicedb.jobs.migrate.request import Action, Request, Tenants
 from servicedb.jobs.migrate.result import Result
 from servicedb.plan.migrations.history import Choice, Decision
 from servicedb.plan.migrations.versions import Version
@@ -156,6 +157,33 @@ def test_an_index_that_a_killed_run_left_half_built_is_built_again(servers, data
     assert database.rows(
         "SELECT indexrelid::regclass::text, indisvalid FROM pg_index WHERE indrelid = 't'::regclass"
     ) == [("i", True)]
+
+
+def test_an_index_of_the_same_name_in_another_tenant_is_neither_dropped_nor_taken_for_it(servers):
+    """Both are half built when the run is killed; then one tenant goes on, and after it the other."""
+    database = Database.new(servers(VERSIONS[-1]))
+    files = {
+        "1_a.sql": b"CREATE TABLE t (a int)",
+        "2_b.sql": b"-- servicedb: no-transaction\nCREATE INDEX CONCURRENTLY i ON t (a);",
+    }
+    both = Tenants(names=("t1", "t2"), create=True, canary=0, parallel=2)
+    database.up({"1_a.sql": files["1_a.sql"]}, tenants=both)
+    indexes = "SELECT indrelid::regclass::text, indisvalid FROM pg_index WHERE indexrelid >= 16384 AND "
+    indexes += "indrelid IN ('t1.t'::regclass, 't2.t'::regclass) ORDER BY 1"
+    with database.connect(autocommit=False) as old:
+        old.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        old.execute("SELECT count(*) FROM pg_class")
+        process = started(replace(UP, tenants=both), files, database.dsn)
+        until(lambda: database.rows(indexes) == [("t1.t", False), ("t2.t", False)])
+        process.kill()
+        process.join()
+        assert process.exitcode == -signal.SIGKILL
+        until(lambda: not database.value("SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'CREATE%INDEX%'"))
+    assert database.up(files, tenants=replace(both, names=("t1",))).outcome == "Succeeded"
+    assert database.rows(indexes) == [("t1.t", True), ("t2.t", False)]
+    assert database.up(files, tenants=both).outcome == "Succeeded"
+    assert database.rows(indexes) == [("t1.t", True), ("t2.t", True)]
+    database.drop()
 
 
 @pytest.mark.parametrize(("choice", "called"), [(Choice.RETRY, 2), (Choice.DONE, 1), (Choice.SKIP, 1)], ids=str)

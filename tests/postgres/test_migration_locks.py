@@ -8,6 +8,9 @@ import psycopg
 import pytest
 from servicedb.jobs.migrate.migrate import migrate
 from servicedb.jobs.migrate.request import Action, Request
+from servicedb.plan.migrations.lexer import cut
+from servicedb.plan.migrations.statements import traits
+from servicedb.postgres.migrations.indexes import all_indexes, since
 from servicedb.postgres.migrations.session import APPLICATION, DATABASE_KEY
 
 from tests.postgres.conftest import on_versions
@@ -246,3 +249,32 @@ def test_through_a_pooler_nothing_is_run(database, mode):
     assert (result.outcome, result.reason) == ("Terminal", "PoolerInBetween")
     assert "connect to the server itself" in result.message
     assert database.value("SELECT to_regnamespace('servicedb_migrations')") is None
+
+
+def test_what_reindex_left_is_known_by_the_relation_that_it_names(database):
+    with database.connect(autocommit=True) as connection, database.connect(autocommit=False) as old:
+        connection.execute(
+            "CREATE TABLE other (a int); CREATE TABLE parted (a int) PARTITION BY RANGE (a); "
+            "CREATE TABLE part PARTITION OF parted DEFAULT; CREATE INDEX parted_a ON parted (a)"
+        )
+        before = all_indexes(connection)
+        old.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        old.execute("SELECT count(*) FROM pg_class")
+        with ThreadPoolExecutor() as pool:
+            begun = pool.submit(connection.execute, "REINDEX INDEX CONCURRENTLY part_a_idx")
+            until(lambda: database.value("SELECT count(*) FROM pg_class WHERE relname = 'part_a_idx_ccnew'"))
+            database.execute(f"SELECT pg_cancel_backend({connection.info.backend_pid})")
+            assert isinstance(begun.exception(), psycopg.errors.QueryCanceled)
+        found = {}
+        for statement in (
+            "REINDEX INDEX CONCURRENTLY parted_a",
+            "REINDEX TABLE CONCURRENTLY public.parted",
+            "REINDEX SCHEMA CONCURRENTLY public",
+            "REINDEX TABLE CONCURRENTLY other",
+            "REINDEX TABLE CONCURRENTLY nowhere",
+            "VACUUM parted",
+        ):
+            (one,) = cut(statement.encode()).statements
+            found[statement] = [index.name for index in since(connection, before, traits(one))]
+    left = ["part_a_idx_ccnew"]
+    assert list(found.values()) == [left, left, left, [], [], []]

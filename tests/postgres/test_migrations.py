@@ -1,14 +1,17 @@
 """Migrations on real servers: up, down, and what a run leaves when it can't go on."""
 
+import re
 from collections.abc import Iterator
 
 import psycopg
 import pytest
-from servicedb.jobs.migrate.request import Action
+from servicedb.jobs.migrate.migrate import migrate
+from servicedb.jobs.migrate.request import Action, Request
 from servicedb.plan.migrations.checksum import checksum
 from servicedb.plan.migrations.history import Choice, Decision
+from servicedb.postgres.migrations.session import Connect, Mounted
 
-from tests.postgres.migrations import Database
+from tests.postgres.migrations import PASSWORD, Database
 from tests.postgres.server import Server
 
 ORDERS = {
@@ -96,6 +99,17 @@ def test_a_migration_that_fails_leaves_everything_as_it_was(database, files, sql
     assert database.value("SELECT count(*) FROM servicedb_migrations.failures") == 0
 
 
+def test_a_duplicate_in_a_table_that_is_called_like_ours_is_a_failure(database):
+    files = {
+        "1_a.sql": "CREATE TABLE history (id int PRIMARY KEY); INSERT INTO history VALUES (1)",
+        "2_b.sql": "INSERT INTO history VALUES (1)",
+    }
+    result = database.up(files)
+    assert (result.outcome, result.reason, result.version) == ("Terminal", "MigrationFailed", "1")
+    assert result.failed is not None
+    assert result.failed.constraint == "history_pkey"
+
+
 def test_what_a_row_holds_is_in_no_message_unless_asked_for(database):
     files = {"1_a.sql": "CREATE TABLE t (a text UNIQUE);\nINSERT INTO t VALUES ('4711'), ('4711');"}
     result = database.up(files)
@@ -150,6 +164,71 @@ def test_a_way_back_that_fails_leaves_everything_as_it_was(database):
     assert (result.outcome, result.reason) == ("Terminal", "MigrationFailed")
     assert database.history() == [("1", "applied")]
     assert database.value("SELECT to_regclass('a') IS NOT NULL")
+
+
+def test_a_way_back_in_batches_is_kept_as_one(database):
+    up = "CREATE TABLE t (id int PRIMARY KEY, a int); INSERT INTO t SELECT i, i FROM generate_series(1, 10) AS i;\n"
+    back = "-- servicedb: batch key=id size=3\nUPDATE t SET a = NULL WHERE id BETWEEN :from AND :to;\n"
+    for files in ({"1_t.sql": up, "2_a.sql": f"SELECT 1;\n-- servicedb: down\n{back}"},
+                  {"1_t.up.sql": up, "2_a.up.sql": "SELECT 1", "2_a.down.sql": back}):  # fmt: skip
+        assert database.up(files).outcome == "Succeeded"
+        result = database.down("1")
+        assert (result.outcome, result.message, result.version) == ("Succeeded", "", "1")
+        assert database.value("SELECT count(a) FROM t") == 0
+        database.execute("DROP TABLE t; DELETE FROM servicedb_migrations.history")
+
+
+@pytest.mark.parametrize(
+    "first",
+    ["DROP TABLE nope;", "-- servicedb: batch key=a size=3\nDELETE FROM a WHERE a BETWEEN :from AND :to;"],
+    ids=["a statement", "a batch"],
+)
+def test_a_way_back_outside_a_transaction_that_fails_at_once_leaves_the_migration_applied(database, first):
+    files = {"1_a.sql": f"CREATE TABLE a (a int);\n-- servicedb: down\n-- servicedb: no-transaction\n{first}"}
+    database.up(files)
+    assert database.down("0").outcome == "Terminal"
+    assert database.history() == [("1", "applied")]
+    assert database.up(files).reason == "UpToDate"
+
+
+@pytest.mark.parametrize(
+    ("failing", "choice", "left"),
+    [
+        ("DROP TABLE nope;", Choice.DONE, [False]),
+        ("DROP TABLE nope;", Choice.SKIP, [True]),
+        ("DROP INDEX CONCURRENTLY nope;", Choice.DONE, [False]),
+        ("-- servicedb: batch key=x size=3\nDELETE FROM b WHERE x BETWEEN :from AND :to;", Choice.DONE, [False]),
+    ],
+)
+def test_a_way_back_that_fails_in_the_middle_goes_on_by_a_decision(database, failing, choice, left):
+    files = {
+        "1_a.sql": "CREATE TABLE a (); CREATE TABLE b (x int);\n-- servicedb: down\n-- servicedb: no-transaction\n"
+        f"DROP TABLE a;\n{failing}\nDROP TABLE b;"
+    }
+    database.up(files)
+    failed = [database.down("0") for _ in range(2)][-1]
+    assert (failed.outcome, database.history()) == ("Terminal", [("1", "leaving")])
+    (digest,) = re.findall(r"sha256:[0-9a-f]{64}", failed.message)
+    assert database.down("0", decisions=(Decision("1", digest.replace("a", "b"), choice),)).outcome == "Terminal"
+    (digest,) = re.findall(r"sha256:[0-9a-f]{64}", database.down("0").message)
+    result = database.down("0", decisions=(Decision("1", digest, choice),))
+    assert (result.outcome, result.message, database.history()) == ("Succeeded", "", [])
+    assert database.rows("SELECT to_regclass('b') IS NOT NULL") == [tuple(left)]
+
+
+@pytest.mark.parametrize(("is_mounted", "outcome"), [(True, "Retryable"), (False, "Terminal")])
+def test_a_password_that_changed_between_two_sessions_is_final_only_where_nobody_brings_the_new_one(
+    database, is_mounted, outcome
+):
+    def told(line: str) -> None:
+        if line.startswith("1_x.sql"):
+            database.execute(f"ALTER ROLE \"{database.name}__migrator\" PASSWORD 'another'")
+
+    connect_to: Connect = Mounted(lambda: database.dsn, patience=0) if is_mounted else lambda: database.dsn
+    files = {f"{number}_x.sql": b"SELECT 1" for number in (1, 2)}
+    result = migrate(Request(action=Action.UP), files, connect_to, told)
+    assert (result.outcome, result.reason, database.history()) == (outcome, "LoginRefused", [("1", "applied")])
+    assert PASSWORD not in result.message
 
 
 def test_the_same_one_way_action_is_not_done_twice(database):

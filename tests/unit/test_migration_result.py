@@ -140,3 +140,22 @@ def test_a_long_message_still_is_one() -> None:
     assert len(text) <= 4096
     assert json.loads(text)["applied_count"] == 100
     assert result_of(job("Complete"), [ended(0, text)]).problem is None
+
+
+@pytest.mark.parametrize("letter", ["n", "é", "漢", "😀", '"', "\\", "\n", "\udcff"])
+def test_a_long_message_in_any_script_still_is_one(letter: str) -> None:
+    result = Result("Up", "default")
+    result.failed_with(Terminal("MigrationFailed", letter * 9000), Place("3", letter * 200 + ".sql", 7, "23502", None))
+    text = result.termination_message()
+    assert len(text.encode()) <= 4096
+    found = result_of(job("Failed"), [ended(1, text)])
+    assert (type(found.problem), found.reason) == (Terminal, "MigrationFailed")
+    assert len(found.message) > 100
+
+
+def test_names_without_end_leave_the_outcome_and_the_reason() -> None:
+    result = Result("Up", "s" * 3000)
+    result.failed_with(Terminal("MigrationFailed", "why"), Place("3", "f" * 5000, 7, "23502", "c" * 63))
+    text = result.termination_message()
+    assert len(text.encode()) <= 4096
+    assert result_of(job("Failed"), [ended(1, text)]).reason == "MigrationFailed"

@@ -38,6 +38,27 @@ def test_how_a_statement_is_run(statement, kind, waits, index):
     assert (found.kind, found.waits, found.index) == (kind, waits, index)
 
 
+@pytest.mark.parametrize(
+    ("statement", "relation"),
+    [
+        ("CREATE INDEX CONCURRENTLY i ON t (a)", "t"),
+        ("CREATE INDEX CONCURRENTLY ON ONLY t (a)", "t"),
+        ("CREATE UNIQUE INDEX CONCURRENTLY i ON only_t USING gin(a)", "only_t"),
+        ('CREATE INDEX CONCURRENTLY i ON "A ""b" . /* c */ T(a)', '"A ""b" .   T'),
+        ("CREATE INDEX CONCURRENTLY i ON a.b.t (a)", None),
+        ('CREATE INDEX CONCURRENTLY i ON U&"t" (a)', None),
+        ("REINDEX INDEX CONCURRENTLY s.i", "s.i"),
+        ("REINDEX (VERBOSE) TABLE CONCURRENTLY t", "t"),
+        ("REINDEX (CONCURRENTLY) TABLE t", "t"),
+        ("REINDEX SCHEMA CONCURRENTLY s", None),
+        ("VACUUM t", None),
+    ],
+)
+def test_of_which_relation_an_index_may_be_left(statement, relation):
+    (one,) = cut(statement.encode()).statements
+    assert traits(one).relation == relation
+
+
 SCRIPT = Script("1_a.sql", cut(b"SELECT 1;SELECT 2;SELECT 3").statements, (None, None, None), in_transaction=False)
 
 
@@ -65,6 +86,11 @@ def test_where_a_script_goes_on(seen, number, unknown):
 def test_what_was_carried_out_must_not_be_changed(seen):
     with pytest.raises(Terminal, match="carried out already"):
         resume(SCRIPT, seen)
+
+
+def test_what_may_have_been_carried_out_must_not_be_gone():
+    with pytest.raises(Terminal, match="ends before statement 4"):
+        resume(SCRIPT, [*(noted(number, True) for number in (1, 2, 3)), Noted(4, "x", None, 1)])
 
 
 def test_each_interruption_is_a_question_of_its_own():

@@ -1,10 +1,10 @@
 """The way to the database, from a mounted Secret: read anew each time, since a rotation may come in between."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 from servicedb.errors import Retryable
 from servicedb.postgres.connections import system_roots
+from servicedb.postgres.migrations.session import Mounted
 
 _KEYS = ("host", "port", "dbname", "user", "password", "sslmode")
 """Of the Secrets that servicedb makes; libpq calls them the same."""
@@ -12,7 +12,7 @@ _KEYS = ("host", "port", "dbname", "user", "password", "sslmode")
 _NEEDED = ("host", "user", "password")
 
 
-def from_folder(folder: Path) -> Callable[[], str]:
+def from_folder(folder: Path) -> Mounted:
     """Gives the connection string that the files of `folder` say just now. It raises Retryable where one is missing."""
 
     def read() -> str:
@@ -25,7 +25,7 @@ def from_folder(folder: Path) -> Callable[[], str]:
             values["sslrootcert"] = str(authority) if authority.is_file() else system_roots()
         return " ".join(f"{key}={_quoted(value)}" for key, value in values.items())
 
-    return read
+    return Mounted(read)
 
 
 def _quoted(value: str) -> str:

@@ -20,12 +20,15 @@ from servicedb.plan.migrations.script import Script, pieces, script
 from servicedb.plan.migrations.source import Source
 from servicedb.plan.migrations.up import Apply, Step, TakeChecksum, UpPlan, plan_up
 from servicedb.plan.migrations.versions import Version
+from servicedb.postgres.migrations.session import REFUSED
+from servicedb.postgres.migrations.tables import SCHEMA
 from servicedb.postgres.migrations.work import Work
 
 T = TypeVar("T")
 
-_UNIQUE_VIOLATION = "23505"
-_KEY_OF_HISTORY = "history_pkey"
+_KEY_OF_HISTORY = ("23505", SCHEMA, "history_pkey")
+"""What a rival's row violates. A table of the user's may be called history, too: its schema is another."""
+
 _FIRST_PAUSE_SECONDS = 0.2
 _LONGEST_PAUSE_SECONDS = 10.0
 
@@ -184,7 +187,7 @@ class Engine:
         try:
             given = work()
         except StatementFailed as failed:
-            if failed.sqlstate == _UNIQUE_VIOLATION and failed.constraint == _KEY_OF_HISTORY:
+            if (failed.sqlstate, failed.schema, failed.constraint) == _KEY_OF_HISTORY:
                 return None  # a rival was faster: the history says how far it got
             found = failure(failed, version=version, file=file, detail=self._request.detail)
             self._pause_or_raise(found)
@@ -210,7 +213,7 @@ class Engine:
             except Busy:
                 raise
             except Retryable as away:
-                if self._tries >= self._request.retries:
+                if self._tries >= self._request.retries or away.reason == REFUSED:
                     raise
                 self._tries += 1
                 self._work.tell(f"{away.message}; try {self._tries} of {self._request.retries} follows")

@@ -105,10 +105,32 @@ class Result:
             if self.tenants is not None:
                 whole["tenants"]["failing"] = self.tenants.failing[:listed]
             whole["applied"] = [asdict(one) for one in self.applied[-listed:]] if listed else []
-            text = json.dumps(whole)
-            if len(text) <= TERMINATION_MESSAGE_BYTES:
+            text = _json(whole)
+            if _fits(text):
                 return text
             if not listed:
-                whole["message"] = self.message[:1024]
-                return json.dumps(whole)[:TERMINATION_MESSAGE_BYTES]
+                break
             listed //= 2
+        longest = TERMINATION_MESSAGE_BYTES
+        while not _fits(text):
+            longest //= 2
+            text = _json(_shortened(whole, longest))
+        return text
+
+
+def _json(whole: dict[str, Any]) -> str:
+    """As UTF-8 can carry it: the name of a file may hold bytes that are none."""
+    return json.dumps(whole, ensure_ascii=False).encode("utf-8", "replace").decode()
+
+
+def _fits(text: str) -> bool:
+    return len(text.encode()) <= TERMINATION_MESSAGE_BYTES
+
+
+def _shortened(value: Any, longest: int) -> Any:
+    """`value` with no word of more than `longest` characters. JSON that is cut itself is read by nobody."""
+    if isinstance(value, str):
+        return value if len(value) <= longest else value[:longest] + "…"
+    if isinstance(value, dict):
+        return {name: _shortened(part, longest) for name, part in value.items()}
+    return value

@@ -38,6 +38,7 @@ class StatementFailed(Exception):
         *,
         sqlstate: str | None,
         name: str = "",
+        schema: str | None = None,
         constraint: str | None = None,
         detail: str | None = None,
         line: int | None = None,
@@ -46,9 +47,12 @@ class StatementFailed(Exception):
         self.message = message
         self.sqlstate = sqlstate
         self.name = name
+        self.schema = schema
         self.constraint = constraint
         self.detail = detail
         self.line = line
+        self.way_out = ""
+        """What a person can do about it, where that is not to change the file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +74,8 @@ def failure(failed: StatementFailed, *, version: str | None, file: str, detail: 
         return Failure(Retryable("ConnectionLost", message), place)
     if failed.sqlstate.startswith(_RETRYABLE):
         return Failure(Retryable("TryAgain", message), place)
+    if failed.way_out:
+        message += f"; {failed.way_out}"
     return Failure(Terminal("MigrationFailed", message), place)
 
 

@@ -25,10 +25,12 @@ class Noted:
 
 @dataclass(frozen=True, slots=True)
 class Resume:
-    """The script goes on with statement `number`; `unknown` is what was noted where it may have been done or not."""
+    """The script goes on with statement `number`; `unknown` is what was noted where it may have been done or not, and
+    `failed` where it is known to have failed."""
 
     number: int
     unknown: Noted | None = None
+    failed: Noted | None = None
 
 
 def statement_digest(statement: Statement) -> str:
@@ -53,8 +55,15 @@ def resume(script: Script, noted: Sequence[Noted]) -> Resume:
                 f"{script.file} was changed in statement {done}, which was carried out already; put it back and "
                 "change only what comes after it",
             )
-    unknown = next((one for one in noted if one.number == done + 1 and one.ended is None), None)
-    return Resume(done + 1, unknown)
+    last = next((one for one in noted if one.number == done + 1), None)
+    if last is None or last.ended is not None:
+        return Resume(done + 1, failed=last)
+    if done == len(script.statements):
+        raise Terminal(
+            "ChangedMigration",
+            f"{script.file} ends before statement {done + 1}, which was begun and may have been done; put it back",
+        )
+    return Resume(done + 1, unknown=last)
 
 
 def question_digest(*, set_name: str, schema: str, key: str, noted: Noted) -> str:

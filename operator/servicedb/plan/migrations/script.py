@@ -20,19 +20,24 @@ _TRANSACTION_CONTROL = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """Statements in order, each with its Batch or None. `requires` are versions, sets and `set/version`s."""
+    """Statements in order, each with its Batch or None. `requires` are versions, sets and `set/version`s.
+
+    `directives` are the comments that say how it is run, each with the index of the statement that it stands above.
+    """
 
     file: str
     statements: tuple[Statement, ...]
     batches: tuple[Batch | None, ...]
     in_transaction: bool
     requires: tuple[str, ...] = ()
+    directives: tuple[tuple[int, str], ...] = ()
 
     @property
     def text(self) -> bytes:
-        """The script as one can keep it: statements and the data of COPY. Without directives."""
+        """The script as one can keep it: statements, the data of COPY, and the directives above them."""
         parts = []
-        for statement in self.statements:
+        for index, statement in enumerate(self.statements):
+            parts += [text.encode() + b"\n" for above, text in self.directives if above == index]
             parts.append(statement.text + b";\n")
             if statement.data is not None:
                 parts += [bytes(statement.data), b"\\.\n"]
@@ -80,11 +85,13 @@ def script(cut: Cut, *, file: str, in_transaction: bool = True) -> Script:
     """
     batches: list[Batch | None] = [None] * len(cut.statements)
     requires: list[str] = []
+    directives: list[tuple[int, str]] = []
     pending: Batch | None = None
     for comment in cut.comments:
         if (found := directive(comment)) is None:
             continue
         name, rest = found
+        directives.append((comment.ahead, comment.text.rstrip()))
         if name == "no-transaction" and not rest:
             in_transaction = False
         elif name == "requires" and rest:
@@ -107,7 +114,14 @@ def script(cut: Cut, *, file: str, in_transaction: bool = True) -> Script:
             )
     for statement in cut.statements:
         _check(statement, file)
-    return Script(file, cut.statements, tuple(batches), in_transaction and not any(batches), tuple(requires))
+    return Script(
+        file,
+        cut.statements,
+        tuple(batches),
+        in_transaction and not any(batches),
+        tuple(requires),
+        tuple(directives),
+    )
 
 
 def _check(statement: Statement, file: str) -> None:

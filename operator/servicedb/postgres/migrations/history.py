@@ -118,6 +118,21 @@ def leave(connection: Connection[Any], scope: Scope, key: str) -> None:
     )
 
 
+def stay(connection: Connection[Any], scope: Scope, key: str) -> None:
+    """The way back of a migration did nothing: it is applied as before."""
+    connection.execute(
+        """
+        UPDATE servicedb_migrations.history SET state = %s
+        WHERE set_name = %s AND schema_name = %s AND key = %s
+        """,
+        (State.APPLIED, scope.set_name, scope.schema, key),
+    )
+    connection.execute(
+        "DELETE FROM servicedb_migrations.statements WHERE set_name = %s AND schema_name = %s AND key = %s",
+        (scope.set_name, scope.schema, key),
+    )
+
+
 def remove(connection: Connection[Any], scope: Scope, key: str) -> None:
     connection.execute(
         "DELETE FROM servicedb_migrations.history WHERE set_name = %s AND schema_name = %s AND key = %s",

@@ -29,6 +29,19 @@ class Then(Enum):
 _ANSWERS = {Choice.RETRY: Then.AGAIN, Choice.DONE: Then.NEXT, Choice.SKIP: Then.OVER}
 
 
+def answer(
+    connection: Connection[Any], scope: Scope, key: str, noted: Noted, decisions: Sequence[Decision]
+) -> Then | None:
+    """What a person has decided about the statement that was `noted`, which is noted, too; None where nobody has."""
+    digest = question_digest(set_name=scope.set_name, schema=scope.schema, key=key, noted=noted)
+    for decision in decisions:
+        if (decision.version, decision.digest) == (key, digest) and decision.choice in _ANSWERS:
+            with bookkeeping(connection):
+                note_decision(connection, scope, key, digest, decision.choice)
+            return _ANSWERS[decision.choice]
+    return None
+
+
 def after(
     connection: Connection[Any],
     scope: Scope,
@@ -39,12 +52,9 @@ def after(
     decisions: Sequence[Decision],
 ) -> Then:
     """What comes after an interruption. An invalid index that it left is dropped. Raises NeedsDecision."""
+    if (given := answer(connection, scope, key, noted, decisions)) is not None:
+        return given
     digest = question_digest(set_name=scope.set_name, schema=scope.schema, key=key, noted=noted)
-    for decision in decisions:
-        if (decision.version, decision.digest) == (key, digest) and decision.choice in _ANSWERS:
-            with bookkeeping(connection):
-                note_decision(connection, scope, key, digest, decision.choice)
-            return _ANSWERS[decision.choice]
     kind = traits(statement)
     match kind.kind:
         case Kind.TOGETHER | Kind.DROPS_INDEX:
@@ -52,15 +62,16 @@ def after(
         case Kind.REPEATABLE:
             clear(connection, statement, noted.indexes)
             return Then.AGAIN
-        case Kind.CREATES_INDEX:
+        case Kind.CREATES_INDEX if kind.relation is not None:
             clear(connection, statement, noted.indexes)
-            with bookkeeping(connection):
-                made = [index for index in since(connection, noted.indexes, kind) if index.valid]
+            made = [index for index in since(connection, noted.indexes, kind) if index.valid]
             if not made:
                 return Then.AGAIN
             if kind.index is not None:
                 return Then.NEXT
             shown = f"since then there is {', '.join(map(str, made))}"
+        case Kind.CREATES_INDEX:
+            shown = "the catalogue can't tell"
         case Kind.ALONE:
             with bookkeeping(connection):
                 detaching = pending_detachments(connection)
@@ -75,7 +86,6 @@ def after(
 
 def clear(connection: Connection[Any], statement: Statement, before: Sequence[int]) -> None:
     """Drop the invalid indexes that `statement` left, known by their not having been among those `before`."""
-    with bookkeeping(connection):
-        left = [index for index in since(connection, before, traits(statement)) if not index.valid]
+    left = [index for index in since(connection, before, traits(statement)) if not index.valid]
     for index in left:
         drop(connection, index)

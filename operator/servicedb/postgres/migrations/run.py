@@ -41,6 +41,7 @@ def _failed(error: psycopg.Error, statement: Statement | None) -> StatementFaile
         says.message_primary or "the connection was lost",
         sqlstate=error.sqlstate,
         name=type(error).__name__,
+        schema=says.schema_name,
         constraint=says.constraint_name,
         detail=says.message_detail,
         line=_line(statement, says.statement_position, says.context) if statement is not None else None,

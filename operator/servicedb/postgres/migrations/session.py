@@ -20,10 +20,27 @@ from servicedb.errors import Busy, Problem, Retryable, Terminal
 Connect = Callable[[], str]
 """Gives a connection string: asked before each connect, since a password may have changed."""
 
+
+@dataclass(frozen=True, slots=True)
+class Mounted:
+    """Such a `read` of a mounted Secret. Kubelet brings a password that was changed a minute or two later: `patience`
+    is how many seconds a session waits for it."""
+
+    read: Connect
+    patience: float = 120.0
+
+    def __call__(self) -> str:
+        return self.read()
+
+
 Tell = Callable[[str], None]
 """Takes a line for the person who watches."""
 
 APPLICATION = "servicedb-migrate"
+REFUSED = "LoginRefused"
+"""The reason of a refused login. Where it is Retryable, a mounted Secret was given its time to change already."""
+
+_LOOK_AT_SECRET_SECONDS = 0.5
 _GUARDS = {
     "tcp_keepalives_idle": "15",
     "tcp_keepalives_interval": "5",
@@ -64,7 +81,10 @@ DATABASE_KEY = key_of("database")
 
 
 def connect(connect: Connect, guards: Guards, *, application: str = APPLICATION) -> Connection[Any]:
-    """An autocommit connection with `guards`. Raises Retryable where the server is away, else Terminal."""
+    """An autocommit connection with `guards`. Raises Terminal, or Retryable where the server is away.
+
+    A password of a mounted Secret that is refused is Retryable, too: the one that is right may be on its way.
+    """
     try:
         connection = psycopg.connect(
             connect(),
@@ -75,7 +95,7 @@ def connect(connect: Connect, guards: Guards, *, application: str = APPLICATION)
             prepare_threshold=None,
         )
     except psycopg.OperationalError as error:
-        raise _refused(error) from error
+        raise _refused(error, mounted=isinstance(connect, Mounted)) from error
     except psycopg.ProgrammingError as error:
         raise Terminal(
             "BadConnection", "the connection string can't be read; is it a URI or key=value pairs?"
@@ -99,10 +119,31 @@ def _set(connection: Connection[Any], settings: Mapping[str, str]) -> None:
     connection.execute(sql.SQL("SELECT {}").format(sql.SQL(", ").join(calls)))
 
 
-def _refused(error: psycopg.OperationalError) -> Problem:
+def _connect_patiently(connect_to: Connect, guards: Guards, tell: Tell) -> Connection[Any]:
+    """`connect`, tried again when the Secret that was refused changes. Raises as it does."""
+    if not isinstance(connect_to, Mounted):
+        return connect(connect_to, guards)
+    until = time.monotonic() + connect_to.patience
+    while True:
+        given = connect_to()
+        try:
+            return connect(connect_to, guards)
+        except Retryable as problem:
+            if problem.reason != REFUSED:
+                raise
+            tell(f"{problem.message}; waiting for the mounted Secret to change")
+            while connect_to() == given:
+                if time.monotonic() >= until:
+                    raise
+                time.sleep(_LOOK_AT_SECRET_SECONDS)
+
+
+def _refused(error: psycopg.OperationalError, *, mounted: bool) -> Problem:
     text = str(error)  # libpq's words: host, port and role, never the password
+    if mounted and "password authentication" in text:
+        return Retryable(REFUSED, f"the server refuses the password in the mounted Secret: {_last_line(text)}")
     if any(words in text for words in ("password authentication", "no pg_hba.conf entry", "does not exist")):
-        return Terminal("LoginRefused", f"the server refuses the login: {_last_line(text)}")
+        return Terminal(REFUSED, f"the server refuses the login: {_last_line(text)}")
     return Retryable("ServerUnreachable", f"the server can't be reached: {_last_line(text)}")
 
 
@@ -143,12 +184,14 @@ def held(
     before: Held | None = None,
     tell: Tell = lambda _: None,
     wait: float | None = None,
+    patiently: bool = True,
 ) -> Held:
     """A session with the database's key, shared, and `key`, alone. It connects before the session `before` ends.
 
-    Waits for both, up to `wait` seconds (None: as long as it takes), and tells who holds them. Raises Busy.
+    Waits for both, up to `wait` seconds (None: as long as it takes), and tells who holds them. Raises Busy, and as
+    `connect` does.
     """
-    connection = connect(connect_to, guards)
+    connection = _connect_patiently(connect_to, guards, tell) if patiently else connect(connect_to, guards)
     try:
         until = None if wait is None else time.monotonic() + wait
         _take(connection, "pg_try_advisory_lock_shared", DATABASE_KEY, until, tell)

@@ -10,17 +10,18 @@ from typing import Any
 
 from psycopg import Connection
 
+from servicedb.errors import Terminal
 from servicedb.plan.migrations.failure import StatementFailed
 from servicedb.plan.migrations.history import Applied, Decision, State
 from servicedb.plan.migrations.lexer import Statement
-from servicedb.plan.migrations.resume import Noted, resume, statement_digest
+from servicedb.plan.migrations.resume import Noted, question_digest, resume, statement_digest
 from servicedb.plan.migrations.script import Script
 from servicedb.plan.migrations.statements import Kind, traits
 from servicedb.postgres.migrations import history
 from servicedb.postgres.migrations.batches import run_batches
 from servicedb.postgres.migrations.history import Scope, bookkeeping
 from servicedb.postgres.migrations.indexes import all_indexes
-from servicedb.postgres.migrations.interrupted import Then, after, clear
+from servicedb.postgres.migrations.interrupted import Then, after, answer, clear
 from servicedb.postgres.migrations.run import failing_at, run
 
 _WAITS_AT_MOST = "6h"
@@ -58,32 +59,65 @@ class Stepwise:
         if not goes_on:
             with self._bookkeeping():
                 history.leave(self._connection, self._scope, self._one.key)
-        self._carry_out()
+        self._carry_out(leaving=True)
         with self._bookkeeping():
             history.remove(self._connection, self._scope, self._one.key)
         return round((time.monotonic() - begun) * 1000)
 
-    def _carry_out(self) -> None:
+    def _carry_out(self, *, leaving: bool = False) -> None:
         with self._bookkeeping():
             noted = history.noted(self._connection, self._scope, self._one.key)
         at = resume(self._script, noted)
         first = at.number
-        if at.unknown is not None and self._script.batches[first - 1] is None:
-            match self._after(at.unknown):
+        # What fails on the way up is put right in its file. The way back is kept as it was: nobody can.
+        if (last := at.unknown or (at.failed if leaving else None)) is not None:
+            match self._after(last, leaving=leaving):
                 case Then.OVER:
                     return
                 case Then.NEXT:
-                    self._note(first, at.unknown.digest, ended=True)
+                    self._note(first, last.digest, ended=True)
                     first += 1
         for number in range(first, len(self._script.statements) + 1):
-            self._run(number, self._script.statements[number - 1], interrupted=at.unknown is not None)
+            statement = self._script.statements[number - 1]
+            try:
+                self._run(number, statement, interrupted=at.unknown is not None)
+            except StatementFailed as failed:
+                if leaving and failed.sqlstate is not None and not self._connection.closed:
+                    failed.way_out = self._way_out(number, statement)
+                raise
+            except Terminal as problem:
+                if leaving and (way_out := self._way_out(number, statement)):
+                    raise Terminal(problem.reason, f"{problem.message}; {way_out}") from None
+                raise
 
-    def _after(self, unknown: Noted) -> Then:
-        statement = self._script.statements[unknown.number - 1]
+    def _after(self, last: Noted, *, leaving: bool) -> Then:
+        statement, scope, key = self._script.statements[last.number - 1], self._scope, self._one.key
         with failing_at(statement):
-            return after(
-                self._connection, self._scope, self._one.key, self._script.file, statement, unknown, self._decisions
-            )
+            if last.ended is None and self._script.batches[last.number - 1] is None:
+                return after(self._connection, scope, key, self._script.file, statement, last, self._decisions)
+            given = answer(self._connection, scope, key, last, self._decisions) if leaving else None
+        return given or Then.AGAIN
+
+    def _way_out(self, number: int, statement: Statement) -> str:
+        """Of a way back that failed in `number`: where nothing of it was done, the migration is applied as before."""
+        key, digest = self._one.key, statement_digest(statement)
+        batch = self._script.batches[number - 1]
+        with self._bookkeeping():
+            if batch is None and traits(statement).kind is Kind.TOGETHER:
+                history.note(self._connection, self._scope, key, number, digest=digest, ended=False)
+                did_nothing = number == 1
+            else:
+                at = history.progress(self._connection, self._scope, key, number)
+                did_nothing = number == 1 and batch is not None and (at.reached, at.sweep) == (None, 1)
+            if did_nothing:
+                history.stay(self._connection, self._scope, key)
+                return ""
+            noted = next(one for one in history.noted(self._connection, self._scope, key) if one.number == number)
+        question = question_digest(set_name=self._scope.set_name, schema=self._scope.schema, key=key, noted=noted)
+        return (
+            f"the way back has begun. Go down again when it can go well, or decide for version {key}, digest "
+            f"{question}: Done goes on with the next statement, Skip takes the way back for done"
+        )
 
     def _run(self, number: int, statement: Statement, *, interrupted: bool) -> None:
         digest, batch = statement_digest(statement), self._script.batches[number - 1]

@@ -49,14 +49,21 @@ class Work:
     blockers: tuple[Blocker, ...] = ()
     _held: Held | None = None
 
-    def renew(self) -> None:
+    def renew(self, *, patiently: bool = True) -> None:
         """A new session with the lock: a script's settings, role and temporary tables end with the one before.
 
-        Raises a Problem where there is none to be had.
+        Raises a Problem where there is none to be had. `patiently`: a mounted Secret is given its time to change.
         """
         before, self._held = self._held, None
         key = key_of("migrations", self.scope.set_name, self.scope.schema)
-        self._held = held(self.connect_to, self.guards, key, before=before, tell=self.tell, wait=self.wait)
+        try:
+            self._held = held(
+                self.connect_to, self.guards, key, before=before, tell=self.tell, wait=self.wait, patiently=patiently
+            )
+        except BaseException:
+            if before is not None:
+                before.close()
+            raise
         with failing_at(None):
             if before is None:
                 prepare(self._connection)
@@ -131,7 +138,7 @@ class Work:
     def keep_failure(self, problem: Problem, place: Place) -> None:
         """Also in the database, where there is still a way to it: what a pod says can be lost."""
         with contextlib.suppress(Problem, StatementFailed):
-            self.renew()
+            self.renew(patiently=False)
             self._noted(lambda connection: history.note_failure(connection, self.scope, problem, place))
 
     def forget_failure(self) -> None:
