@@ -11,6 +11,7 @@ from typing import TypeVar
 from servicedb.errors import Busy, Retryable, Terminal
 from servicedb.jobs.migrate.request import Request
 from servicedb.jobs.migrate.result import Done, Result, Seeded
+from servicedb.naming import HISTORY_SCHEMA
 from servicedb.plan.migrations.adoption import Foreign
 from servicedb.plan.migrations.checksum import checksum
 from servicedb.plan.migrations.down import Revert, plan_down
@@ -21,12 +22,11 @@ from servicedb.plan.migrations.source import Source
 from servicedb.plan.migrations.up import Apply, Step, TakeChecksum, UpPlan, plan_up
 from servicedb.plan.migrations.versions import Version
 from servicedb.postgres.migrations.session import REFUSED
-from servicedb.postgres.migrations.tables import SCHEMA
 from servicedb.postgres.migrations.work import Work
 
 T = TypeVar("T")
 
-_KEY_OF_HISTORY = ("23505", SCHEMA, "history_pkey")
+_KEY_OF_HISTORY = ("23505", HISTORY_SCHEMA, "history_pkey")
 """What a rival's row violates. A table of the user's may be called history, too: its schema is another."""
 
 _FIRST_PAUSE_SECONDS = 0.2

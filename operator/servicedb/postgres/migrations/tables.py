@@ -8,8 +8,8 @@ from typing import Any
 from psycopg import Connection, sql
 
 from servicedb.errors import Terminal
+from servicedb.naming import HISTORY_SCHEMA
 
-SCHEMA = "servicedb_migrations"
 _LAYOUT = 1
 _CREATION_KEY = 7_305_808_869_229_538_361
 """Of an advisory lock that is held while the tables are made: `CREATE SCHEMA IF NOT EXISTS` can fail beside another."""
@@ -107,15 +107,15 @@ def exists(connection: Connection[Any]) -> bool:
     row = connection.execute(
         "SELECT pg_get_userbyid(nspowner) = current_user, pg_get_userbyid(nspowner)::text, current_user::text "
         "FROM pg_namespace WHERE nspname = %s",
-        (SCHEMA,),
+        (HISTORY_SCHEMA,),
     ).fetchone()
     if row is None:
         return False
     if not row[0]:
         raise Terminal(
             "ForeignHistory",
-            f'the schema "{SCHEMA}" belongs to "{row[1]}", not to "{row[2]}", which migrates: nothing in it can be '
-            "trusted. Have an admin look at it, and drop it or change its owner",
+            f'the schema "{HISTORY_SCHEMA}" belongs to "{row[1]}", not to "{row[2]}", which migrates: nothing in it '
+            "can be trusted. Have an admin look at it, and drop it or change its owner",
         )
     return True
 
@@ -140,7 +140,7 @@ def prepare(connection: Connection[Any]) -> None:
 
 
 def _create(connection: Connection[Any]) -> None:
-    connection.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(SCHEMA)))
+    connection.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(HISTORY_SCHEMA)))
     connection.execute(";".join(_TABLES).encode())
     connection.execute("INSERT INTO servicedb_migrations.layout VALUES (%s)", (_LAYOUT,))
 
@@ -159,12 +159,12 @@ def _shut(connection: Connection[Any]) -> None:
         ) AS object, aclexplode(acls) AS acl
         WHERE acl.grantee <> owner
         """,
-        {"schema": SCHEMA},
+        {"schema": HISTORY_SCHEMA},
     ).fetchall()
     revokes = [
         sql.SQL("REVOKE ALL ON {} {} FROM {} CASCADE").format(
             sql.SQL(kind),
-            sql.Identifier(SCHEMA) if name is None else sql.Identifier(SCHEMA, name),
+            sql.Identifier(HISTORY_SCHEMA) if name is None else sql.Identifier(HISTORY_SCHEMA, name),
             sql.SQL("PUBLIC") if grantee is None else sql.Identifier(grantee),
         )
         for kind, name, grantee in held
