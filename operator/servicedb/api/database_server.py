@@ -119,6 +119,10 @@ class Adoptable(Part):
     namespace: Annotated[Namespace, Field(description="Namespace of the ServiceDatabase that may take it over.")]
     name: Annotated[ObjectName, Field(description="Name of the ServiceDatabase that may take it over.")]
 
+    def lets(self, namespace: str, name: str, *, take_over: str) -> bool:
+        """Whether this lets the ServiceDatabase `name` of `namespace` take over the database `take_over`."""
+        return (self.database_name, self.namespace, self.name) == (take_over, namespace, name)
+
 
 class Limits(Part):
     """How much the server may be asked for."""

@@ -60,8 +60,7 @@ def check_is_ours(database: str, marker: Marker, seen: ServerScan, *, server: st
 def check_is_not_shared(database: str, marker: Marker, adoptable: Iterable[Adoptable], *, server: str) -> None:
     """Raise NeedsDecision while those who had the database before it was adopted may go on using it: nobody has told
     them that its object is gone."""
-    holder = (database, marker.namespace, marker.name)
-    listed = any((entry.database_name, entry.namespace, entry.name) == holder for entry in adoptable)
+    listed = any(entry.lets(marker.namespace, marker.name, take_over=database) for entry in adoptable)
     if marker.shared_with is not None and listed:
         roles = ", ".join(f'"{role}"' for role in marker.shared_with)
         raise NeedsDecision(

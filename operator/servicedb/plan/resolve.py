@@ -88,8 +88,8 @@ def resolve(sdb: ServiceDatabase, server: DatabaseServer, marker: Marker) -> Wan
 
 def is_adoptable(database: str, sdb: ServiceDatabase, server: DatabaseServer) -> bool:
     """Whether spec.adoptable of `server` lets `sdb` take over `database`."""
-    wanted = (database, sdb.metadata.namespace, sdb.metadata.name)
-    return any((entry.database_name, entry.namespace, entry.name) == wanted for entry in server.spec.adoptable)
+    namespace, name = sdb.metadata.namespace, sdb.metadata.name
+    return any(entry.lets(namespace, name, take_over=database) for entry in server.spec.adoptable)
 
 
 def _search_path(schemas: tuple[str, ...]) -> tuple[str, ...]:

@@ -185,7 +185,7 @@ async def carry_out(work: Work) -> Outcome:
         if secrets := await work.credentials.prepare(seen.roles):  # each is named by a role's note by now
             done += secrets
             done += await _change_server(work, connection, seen, execute, refused, done)
-            if execute.lenient:  # else everything that was asked for has been done, or was refused by an exception
+            if execute.lenient:  # else nobody has used it yet, and it is looked at again before the logins take turns
                 seen = await observe(work, connection)
         needed = await _change_inside(work, connection, seen, execute, done, refused)
         done += await work.credentials.prove_and_activate(connection, seen.roles)
