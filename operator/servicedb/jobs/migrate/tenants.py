@@ -7,9 +7,8 @@ from dataclasses import replace
 from servicedb.errors import Terminal
 from servicedb.jobs.migrate.request import Request, Tenants
 from servicedb.jobs.migrate.result import Result, TenantResults
-from servicedb.jobs.outcome import OutcomeName
-from servicedb.jobs.outcome import OutcomeName
 from servicedb.jobs.migrate.run import Way, run
+from servicedb.jobs.outcome import OutcomeName
 from servicedb.plan.migrations.source import Source
 from servicedb.postgres.migrations.history import Scope
 from servicedb.postgres.migrations.tenants import create, schemas
