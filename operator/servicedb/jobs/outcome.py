@@ -2,8 +2,10 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
+
+from pydantic.alias_generators import to_camel
 
 from servicedb.errors import NeedsDecision, Problem, Retryable
 
@@ -36,6 +38,15 @@ class Outcome:
         """The run ends with `problem`."""
         self.outcome = outcome_of(problem)
         self.reason, self.message = problem.reason, problem.message
+
+    def as_json(self, listed: int | None = None) -> dict[str, Any]:
+        """With names as in an API, and with at most `listed` of a list; None: all."""
+        whole = {to_camel(name): value for name, value in asdict(self).items()}
+        return {name: value[:listed] if isinstance(value, list) else value for name, value in whole.items()}
+
+    def termination_message(self) -> str:
+        """JSON in at most as many bytes as Kubernetes keeps."""
+        return termination_message(self.as_json)
 
 
 def outcome_of(problem: Problem) -> OutcomeName:
