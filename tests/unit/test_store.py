@@ -91,6 +91,7 @@ def answer(status: int, code: str | None) -> str:
         (502, None, StoreAway),
         (429, None, StoreAway),
         (400, "RequestTimeout", StoreAway),
+        (404, "NoSuchUpload", StoreAway),
     ],
 )
 def test_an_answer_is_classed_and_what_it_holds_is_not_told(status, code, kind):

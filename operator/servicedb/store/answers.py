@@ -22,7 +22,15 @@ _CREDENTIALS: Final = {
 _REGION: Final = {"PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException"}
 _READ_ONLY: Final = {"MethodNotAllowed", "InvalidObjectState", "ReadOnly"}
 _CLOCK: Final = {"RequestTimeTooSkewed"}
-_AGAIN: Final = {"SlowDown", "RequestTimeout", "InternalError", "ServiceUnavailable", "OperationAborted", "Throttling"}
+_AGAIN: Final = {
+    "SlowDown",
+    "RequestTimeout",
+    "InternalError",
+    "ServiceUnavailable",
+    "OperationAborted",
+    "Throttling",
+    "NoSuchUpload",  # it was completed, and the answer lost: what was asked again finds none
+}
 
 
 def problem(said: str, key: str, action: str, location: str) -> Problem:
