@@ -75,7 +75,7 @@ def test_each_kind_of_table(change, faults):
             id="another column that ends alike",
         ),
         pytest.param(
-            [replace(POLICY, using="(owner = current_setting('app.tenant_id'::text))")],
+            [replace(POLICY, using="(kind = 'tenant_id') AND (owner = current_setting('app.current_tenant_id'))")],
             NO_POLICY,
             id="the column's name in a literal alone",
         ),
