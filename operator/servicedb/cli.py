@@ -15,6 +15,7 @@ from kubernetes.aio.config import ConfigException
 from servicedb.adopt_command import run_adopt
 from servicedb.api.common import Unreadable
 from servicedb.api.crd import crd_files
+from servicedb.backup_command import backup
 from servicedb.errors import Problem
 from servicedb.handlers import watch
 from servicedb.kube.client import ApiError
@@ -26,6 +27,7 @@ from servicedb.prune_command import prune
 from servicedb.reconcile.files import Unplannable, plan_files, service_databases
 from servicedb.reconcile.run import run as run_operator
 from servicedb.reference import reference_files
+from servicedb.restore_command import restore, verify
 from servicedb.settings import InvalidSetting, Settings
 from servicedb.tables import print_table
 
@@ -59,8 +61,11 @@ def server_sql(admin: str) -> None:
     click.echo(sql_for_admin(admin), nl=False)
 
 
-main.add_command(list_)
 main.add_command(migrate)
+main.add_command(backup)
+main.add_command(list_)
+main.add_command(verify)
+main.add_command(restore)
 main.add_command(prune)
 
 _WRITE = click.option(

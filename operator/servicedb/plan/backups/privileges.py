@@ -31,12 +31,12 @@ def names(
     found = {}
     for role in roles:
         own, separator, purpose = role.name.rpartition("__")
-        like = f"{target}__{purpose}" if separator and own == source else None
+        like = f"{target}__{purpose}" if separator and own == source else ""
         if role.name in given:
             found[role.name] = given[role.name]
         elif role.kind == "owner":
             found[role.name] = owner
-        elif role.name == "pg_database_owner":
+        elif role.name.startswith("pg_"):  # PostgreSQL's own are the same everywhere
             found[role.name] = role.name
         elif like in existing:
             found[role.name] = like
@@ -45,7 +45,7 @@ def names(
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A GRANT, or a REVOKE, of one privilege."""
+    """A GRANT (or, with `grant` False, a REVOKE) of one privilege."""
 
     grant: bool
     privilege: Privilege
