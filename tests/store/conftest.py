@@ -26,7 +26,7 @@ def open_again(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], S
         folder.mkdir()
         return lambda: open_store(folder.as_uri())
     gateway: Gateway = request.getfixturevalue("gateway")
-    url = gateway.url(f"{uuid4().hex}/deeper")
+    url = gateway.url(f"{uuid4().hex}/team=a")
     return lambda: open_store(url, gateway.credentials)
 
 
