@@ -29,6 +29,7 @@ from tests.store.killed_pruning import killed_before
 GROUP, OTHER_GROUP = Group("7300000000000000001", 16384), Group("7300000000000000001", 16999)
 DAY = timedelta(days=1)
 KEEP_TWO = Request(retention=Retention(keep_last=2))
+KEEP_ALL = Request(retention=Retention())
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,9 +174,14 @@ def test_killed_before_any_step_nothing_good_is_lost_and_the_next_one_ends_it(in
     left = location.contents()
     kept = {key: value for key, value in before.items() if key.startswith(tuple(place.prefix for place in places[2:]))}
     assert kept.items() <= left.items()
-    for key in backups(location):  # whatever is still called a backup is one
+    as_left = Location((tmp_path / "copy").as_uri(), None, tmp_path / "copy")
+    shutil.copytree(location.folder, as_left.folder)
+    assert prune(as_left.open(), KEEP_ALL, now).outcome == "Succeeded"
+    spared = as_left.contents()
+    assert set(backups(as_left)) == {key for key in left if key.endswith("manifest.json")}
+    for key in backups(as_left):  # whatever is a backup by now is a whole one
         folder = key.removesuffix("manifest.json")
-        assert {name: value for name, value in left.items() if name.startswith(folder)} == {
+        assert {name: value for name, value in spared.items() if name.startswith(folder)} == {
             name: value for name, value in before.items() if name.startswith(folder)
         }
 
@@ -222,15 +228,16 @@ def test_a_clock_that_is_ahead_makes_no_orphan_of_what_is_being_written(location
 
 
 def test_a_backup_that_becomes_one_while_it_is_looked_at_is_left(location):
-    place = location.begin(9, sizes=(100, 20))
+    place = location.begin(9)
     location.age(place, 2 * ABANDONED_AFTER)
-    whole = manifest(place, sizes=(100, 20), completed_at=NOW - 9 * DAY).as_bytes()
-    result = prune(
-        location.open(),
-        KEEP_TWO,
-        NOW + 9 * DAY,
-        lambda step: location.open().put(place.manifest, [whole]) if isinstance(step, Check) else None,
-    )
+
+    def before(step: Step) -> None:
+        if isinstance(step, Check):
+            whole = manifest(place, completed_at=NOW - 9 * DAY).as_bytes()
+            location.open().put(place.manifest, [whole])
+            os.utime(location.folder / place.manifest, (0, 0))
+
+    result = prune(location.open(), KEEP_TWO, NOW + 9 * DAY, before)
     assert (result.outcome, result.orphans) == ("Succeeded", 0)
     assert backups(location) == [place.manifest]
 
