@@ -106,3 +106,11 @@ def test_no_answer_at_all_is_a_store_that_is_away():
     assert type(found) is StoreAway
     assert str(found).startswith("s3://backups is out of reach; LIST failed")
     assert SECRET not in str(found)
+
+
+def test_a_deletion_that_is_refused_is_told_by_its_code():
+    found = problem(
+        "DeleteObjects request failed for key a: Access Denied. (code: AccessDenied)", "a", "DELETE", "s3://b"
+    )
+    assert type(found) is StoreRefused
+    assert "refuses to DELETE a (AccessDenied)" in str(found)
