@@ -56,12 +56,12 @@ def _ask(target: Target, assertions: Sequence[Assertion], result: Result) -> Non
 
 
 def read_assertions(file: Path) -> list[Assertion]:
-    """Those in a JSON file: a list of {"name", "sql", "expect"}. Raises Terminal where it is none."""
+    """Those in a JSON file: {"name", "sql", "expect"}, or a list of these. Raises Terminal where it is none."""
     try:
-        return [
-            Assertion(str(one["name"]), str(one["sql"]), str(one["expect"])) for one in json.loads(file.read_text())
-        ]
+        given = json.loads(file.read_text())
+        each = given if isinstance(given, list) else [given]
+        return [Assertion(str(one["name"]), str(one["sql"]), str(one["expect"])) for one in each]
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise Terminal(
-            "BadAssertions", f'{file} is no list of {{"name": ..., "sql": ..., "expect": ...}} in JSON'
+            "BadAssertions", f'{file} holds no {{"name": ..., "sql": ..., "expect": ...}} in JSON, nor a list of these'
         ) from error
