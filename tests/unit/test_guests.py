@@ -14,7 +14,7 @@ from servicedb.plan.memberships import wanted_memberships
 from servicedb.plan.observed import Membership, Privilege
 from servicedb.plan.roles import earlier_access, role_steps
 from servicedb.plan.server import ServerFacts
-from servicedb.plan.steps import AlterRole, CloseLogin
+from servicedb.plan.steps import AlterRole, CloseLogin, CreateRole
 from servicedb.plan.wanted import Access
 
 from tests.unit.given import MARKER, NAMES, NOW, ONLY_APP, OVERLAP, OWNER, roles_in_sync
