@@ -67,9 +67,22 @@ class Work:
         with failing_at(None):
             if before is None:
                 prepare(self._connection)
-            if self.scope.schema:
-                path = sql.SQL("SET search_path = {}, extensions").format(sql.Identifier(self.scope.schema))
-                self._connection.execute(path)
+            self._set_path()
+
+    def refresh(self) -> bool:
+        """The session as if it were new, with the lock all the while: nobody else has come to the history. False where
+        that can't be had: there is a new session then. Raises as `renew` does."""
+        if self._held is None or not self._held.reset():
+            self.renew()
+            return False
+        with failing_at(None):
+            self._set_path()
+        return True
+
+    def _set_path(self) -> None:
+        if self.scope.schema:
+            path = sql.SQL("SET search_path = {}, extensions").format(sql.Identifier(self.scope.schema))
+            self._connection.execute(path)
 
     def close(self) -> None:
         if self._held is not None:
