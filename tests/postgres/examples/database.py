@@ -58,12 +58,17 @@ class Database:
         return result
 
     def attempt(self, action: Action, *, files: dict[str, bytes] | None = None, **options: Any) -> Result:
-        uri = self._secret("migrator")["uri"]
+        uri = self.secret("migrator")["uri"]
         return migrate(Request(action=action, **options), self.files if files is None else files, lambda: uri)
 
+    def secret(self, role: str) -> dict[str, str]:
+        """What the Secret of `role` holds: app, migrator, readOnly, or an extra one's name."""
+        roles = {**self.spec["roles"], **{extra["name"]: extra for extra in self.spec["roles"].get("extra", ())}}
+        return self.site.objects.secret(roles[role]["secretName"])
+
     def login(self, role: str = "app") -> Connection[TupleRow]:
-        """A session with the Secret of `role`: app, migrator, readOnly, or an extra one's name."""
-        held = self._secret(role)
+        """A session as whoever reads the Secret of `role` has it."""
+        held = self.secret(role)
         return self.site.server.connect(held["user"], held["password"], self.name)
 
     def execute(self, statement: str, *values: Any, role: str = "app") -> list[TupleRow]:
@@ -91,10 +96,6 @@ class Database:
 
     def drop(self) -> None:
         self.site.drop(self.name)
-
-    def _secret(self, role: str) -> dict[str, str]:
-        roles = {**self.spec["roles"], **{extra["name"]: extra for extra in self.spec["roles"].get("extra", ())}}
-        return self.site.objects.secret(roles[role]["secretName"])
 
 
 def _without_login_name(role: Any) -> Any:
