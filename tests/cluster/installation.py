@@ -1,6 +1,6 @@
 """The operator as its users install it: a pod of the Dockerfile's image, by `kubectl apply -k manifests/`.
 
-An `example` is a system of manifests/examples/ by its name, which is that of its namespace, too.
+An `example` is a system of manifests/examples/ by the name of its folder, where its namespace has that name, too.
 """
 
 import json
