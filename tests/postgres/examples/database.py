@@ -4,7 +4,7 @@ from their files by what `servicedb migrate` runs."""
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Barrier
 from typing import Any, Final, Self
@@ -35,6 +35,7 @@ class Database:
     name: str
     spec: Json
     files: dict[str, bytes]
+    _sessions: dict[str, Connection[TupleRow]] = field(default_factory=dict, repr=False)
 
     @classmethod
     def new(cls, site: Site, system: str, manifest: str, folder: str = "migrations") -> Self:
@@ -72,10 +73,11 @@ class Database:
         return self.site.server.connect(held["user"], held["password"], self.name)
 
     def execute(self, statement: str, *values: Any, role: str = "app") -> list[TupleRow]:
-        """What `statement` gives, in a session of its own."""
-        with self.login(role) as connection:
-            cursor = connection.execute(statement.encode(), values or None)
-            return cursor.fetchall() if cursor.description else []
+        """What `statement` gives, in a transaction of its own."""
+        if role not in self._sessions:
+            self._sessions[role] = self.login(role)
+        cursor = self._sessions[role].execute(statement.encode(), values or None)
+        return cursor.fetchall() if cursor.description else []
 
     def at_once(self, count: int, statement: str, values: list[tuple[Any, ...]] | None = None) -> list[Any]:
         """What `count` applications hear that begin `statement` at the same moment, each with its own `values` and in a
@@ -95,6 +97,8 @@ class Database:
             return list(threads.map(one, range(count)))
 
     def drop(self) -> None:
+        for session in self._sessions.values():
+            session.close()
         self.site.drop(self.name)
 
 

@@ -7,12 +7,9 @@ from uuid import UUID, uuid4
 import pytest
 from psycopg.errors import CheckViolation, InsufficientPrivilege, UniqueViolation
 
-from tests.postgres.conftest import on_versions
 from tests.postgres.examples.analytics import tables
 from tests.postgres.examples.database import Database, indexes_used
 from tests.postgres.provision import Site
-
-pytestmark = on_versions(15, 18)
 
 TABLES = {
     "onboarding": {"onboarding_cases", "applicants", "addresses"},
