@@ -14,12 +14,12 @@ from servicedb.plan.migrations.versions import Version
 
 Command = Callable[..., None]
 
-_DURATION = re.compile(r"(?P<number>[0-9]+)(?P<unit>ms|s|m|h)?", re.ASCII)
-_MILLISECONDS = {"ms": 1, "s": 1000, None: 1000, "m": 60_000, "h": 3_600_000}
+_DURATION = re.compile(r"(?P<number>[0-9]+)(?P<unit>ms|s|m|h|d)?", re.ASCII)
+_MILLISECONDS = {"ms": 1, "s": 1000, None: 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 
 
 class Duration(click.ParamType[int]):
-    """`3s`, `500ms`, `1h`; without a unit seconds. In milliseconds."""
+    """`3s`, `500ms`, `1h`, `30d`; without a unit seconds. In milliseconds."""
 
     name = "duration"
 
@@ -27,7 +27,7 @@ class Duration(click.ParamType[int]):
         if isinstance(value, int):
             return value
         if not (found := _DURATION.fullmatch(value)):
-            self.fail(f"{value} is no duration; write 500ms, 3s, 5m or 1h", param, ctx)
+            self.fail(f"{value} is no duration; write 500ms, 3s, 5m, 1h or 30d", param, ctx)
         return int(found["number"]) * _MILLISECONDS[found["unit"]]
 
 
@@ -139,13 +139,20 @@ SOURCE = (
 
 
 TENANTS = (
-    click.option("--tenant", "names", multiple=True, metavar="SCHEMA", help="Apply to this schema; can be repeated."),
-    click.option("--tenants", "pattern", metavar="PATTERN", help="Apply to every schema like it, such as 'tenant_%'."),
-    click.option("--create-tenants", "create", is_flag=True, help="Make the schemas of --tenant that are missing."),
+    click.option("--tenant", "names", multiple=True, metavar="SCHEMA", help="This schema; can be repeated."),
+    click.option("--tenants", "pattern", metavar="PATTERN", help="Every schema like it, such as 'tenant_%'."),
+    click.option(
+        "--tenants-query",
+        "query",
+        metavar="SQL",
+        help="The schemas that this query gives, such as 'SELECT schema_name FROM tenants'.",
+    ),
     click.option("--parallel", type=click.IntRange(1), default=4, show_default=True, help="Tenants at a time."),
     click.option("--canary", type=click.IntRange(0), default=1, show_default=True, help="Tenants before all others."),
     click.option("--max-failures", type=click.IntRange(0), default=0, show_default=True, help="Tenants that may fail."),
 )
+
+CREATE_TENANTS = click.option("--create-tenants", "create", is_flag=True, help="Make the schemas that are missing.")
 
 
 def together(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:

@@ -12,10 +12,7 @@ _MIGRATES = frozenset({"Up", "Down"})
 
 def check_supported(spec: MigrationRunSpec) -> None:
     """Raise Terminal for what this release can't do yet: nothing that a spec says is left out in silence."""
-    tenants = spec.tenants
     asked = {
-        "tenants.query": tenants is not None and tenants.query is not None,
-        f"tenants with action {spec.action}": tenants is not None and spec.action != "Up",
         "requireBackup": spec.require_backup is not None,
     }
     if fields := [f"spec.{name}" for name, there in asked.items() if there]:
