@@ -56,7 +56,6 @@ VERSIONS: Final = {
 """Each MigrationRun, the version that it ends at, and what is pending then."""
 OPERATOR: Final = "system:serviceaccount:servicedb-system:servicedb"
 MULTITENANT: Final = MANIFESTS / "examples" / "isp-multitenant"
-IN_TIME: Final = "--timeout=60s"
 
 
 def secret_of(database: str, role: str = "app") -> str:

@@ -14,6 +14,7 @@ from servicedb.plan.steps import (
     CREATION,
     DELETION,
     DEPARTURE,
+    MIGRATION,
     REOPENING,
     REPAIR,
     RESTORING,
@@ -42,6 +43,7 @@ from servicedb.plan.steps import (
     GrantOnDatabase,
     GrantOnObjects,
     GrantOnSchema,
+    MigrationStep,
     NoteGranted,
     NoteOnLogin,
     OpenDatabase,
@@ -233,12 +235,15 @@ def test_each_step_is_written_so(step, expected):
 
 
 def test_every_kind_of_step_is_in_the_table_or_needs_no_sql():
-    needing_sql = {kind for kind in kinds() if not issubclass(kind, SecretStep | SetPassword | DeleteSecret)}
+    needing_sql = {
+        kind for kind in kinds() if not issubclass(kind, SecretStep | SetPassword | DeleteSecret | MigrationStep)
+    }
     assert needing_sql == {type(step) for step, _ in TABLE}
 
 
 @pytest.mark.parametrize(
-    "course", [CREATION, ADOPTION, REPAIR, ROTATION, DEPARTURE, DELETION, UNDO, RESTORING, REOPENING, SETTING_ASIDE]
+    "course",
+    [CREATION, ADOPTION, REPAIR, ROTATION, DEPARTURE, DELETION, UNDO, RESTORING, REOPENING, SETTING_ASIDE, MIGRATION],
 )
 def test_a_course_names_kinds_of_steps_each_once(course):
     assert set(course) <= set(kinds())
