@@ -3,6 +3,7 @@
 import psycopg
 import pytest
 
+from tests.cluster.harness.cluster import Cluster
 from tests.cluster.objects import condition, wait_for
 from tests.cluster.shop import ITEMS, NAMES, PATIENCE, Shop, inline, migrating
 
