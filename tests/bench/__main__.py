@@ -3,13 +3,14 @@
 import sys
 from collections.abc import Callable, Iterator
 
-from tests.bench import backups, idle, provision, scale
+from tests.bench import backups, idle, migrate, provision, scale
 from tests.bench.report import Row, publish
 
 _BENCHES: dict[str, Callable[[], Iterator[Row]]] = {
     "provision": provision.rows,
     "idle": idle.rows,
     "scale": scale.rows,
+    "migrate": migrate.rows,
     "backups": backups.rows,
 }
 
