@@ -101,24 +101,29 @@ class Fleet:
         self._wait(count, _is_observed)
 
     def _wait(self, count: int, is_so: Callable[[dict[str, Any]], bool]) -> None:
-        """By one watch: asking again and again would take from the operator what it is measured by."""
+        """By a watch: asking again and again would take from the operator what it is measured by.
+
+        The API server ends one that does not keep up, so it may take several.
+        """
         api = client.CustomObjectsApi(config.new_client_from_config(str(self.cluster.kubeconfig)))
-        changes = watch.Watch().stream(
-            api.list_namespaced_custom_object,
-            "servicedb.io",
-            "v1alpha1",
-            NAMESPACE,
-            "servicedatabases",
-            timeout_seconds=_DEADLINE,
-        )
         found: set[str] = set()
-        for change in changes:
-            if is_so(change["object"]):
-                found.add(change["object"]["metadata"]["name"])
-            if len(found) >= count:
-                return
-            if self.process is not None and self.process.poll() is not None:
-                raise RuntimeError(f"the operator ended with status {self.process.returncode}")
+        deadline = time.monotonic() + _DEADLINE
+        while (left := deadline - time.monotonic()) > 0:
+            changes = watch.Watch().stream(
+                api.list_namespaced_custom_object,
+                "servicedb.io",
+                "v1alpha1",
+                NAMESPACE,
+                "servicedatabases",
+                timeout_seconds=max(1, int(left)),
+            )
+            for change in changes:
+                if is_so(change["object"]):
+                    found.add(change["object"]["metadata"]["name"])
+                if len(found) >= count:
+                    return
+                if self.process is not None and self.process.poll() is not None:
+                    raise RuntimeError(f"the operator ended with status {self.process.returncode}")
         raise TimeoutError(f"{len(found)} of {count} ServiceDatabases were as awaited after {_DEADLINE} s")
 
     def usage(self) -> Usage:
