@@ -206,6 +206,7 @@ class Failure(Part):
     reason: Annotated[str, Field(description="Why, in one CamelCase word.", max_length=63)]
     message: Annotated[str, Field(description="What is wrong, where, and what to do.", max_length=2048)]
     at: Annotated[AwareDatetime, Field(description="When it went wrong.")]
+    terminal: Annotated[bool, Field(description="true: only a person can go on.")] = False
 
 
 class ScheduledDatabaseStatus(Part):
@@ -236,10 +237,13 @@ class BackupScheduleHandled(Part):
     pruned_after: Annotated[
         str | None, Field(description="Names the backups after which the store was last pruned.", max_length=80)
     ] = None
-    verified_at: Annotated[
-        AwareDatetime | None, Field(description="The time of the schedule that was last verified for.")
+    verified_for: Annotated[
+        AwareDatetime | None, Field(description="The time of spec.verify.schedule that was last verified for.")
     ] = None
     listed_at: Annotated[AwareDatetime | None, Field(description="When the store was last listed as a whole.")] = None
+    listed_up_to: Annotated[
+        _Key | None, Field(description="The key up to which the store has been listed, where it is not done.")
+    ] = None
 
 
 class BackupScheduleStatus(Part):
