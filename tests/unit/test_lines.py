@@ -1,7 +1,7 @@
 """Differences in words: each kind of step has some, and they stay on one line."""
 
 import pytest
-from servicedb.api.service_database import LISTED_LINES
+from servicedb.api.service_database_status import LISTED_LINES
 from servicedb.plan.lines import Listed, drift_line, one_line
 from servicedb.plan.observed import PUBLIC, Membership, ObjectName, Privilege
 from servicedb.plan.steps import (

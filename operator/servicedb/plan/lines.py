@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from servicedb.api.service_database import LISTED_LINES
+from servicedb.api.service_database_status import LISTED_LINES
 from servicedb.plan.observed import ObjectName
 from servicedb.plan.steps import (
     AlterRole,

@@ -102,7 +102,8 @@ class RoleNote:
     `awaited` are Secrets that are about to be made for a login: they are named before they are there, so that one of
     which nothing came is found. `retire_at` stands on a login whose Secret has moved on: from then it may no longer log
     in; and on a group that the spec has no need of: from then it may be dropped. `granted` stands on a group that has
-    had its first grants on what was there: from then on a migration's own REVOKE is respected.
+    had its first grants on what was there: from then on a migration's own REVOKE is respected. `asked_by` is the UID of
+    the object that a login is there for, where the spec does not name it.
     """
 
     owner: str
@@ -113,6 +114,7 @@ class RoleNote:
     left: tuple[LeftSecret, ...] = ()
     granted: bool = False
     awaited: tuple[str, ...] = ()
+    asked_by: str | None = None
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -136,6 +138,7 @@ class RoleNote:
             "left": {one.name: one.until.isoformat() if one.until else "" for one in self.left} or None,
             "granted": True if self.granted else None,
             "awaited": list(self.awaited) or None,
+            "asked_by": self.asked_by,
         }
         held = {key: value for key, value in values.items() if value is not None}
         return json.dumps(held, sort_keys=True, separators=(",", ":"))
@@ -155,6 +158,7 @@ class RoleNote:
                     _left(values.get("left")),
                     values.get("granted") is True,
                     _names(values.get("awaited")),
+                    _text(values.get("asked_by")),
                 )
         return None
 

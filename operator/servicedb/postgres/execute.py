@@ -38,9 +38,9 @@ from servicedb.plan.steps import (
 )
 from servicedb.postgres.objects import object_statements
 
-_NEW_ROLE = sql.SQL("NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS")
+_NEW_ROLE = sql.SQL("NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION")
 _ROLE_OPTIONS = frozenset(
-    "LOGIN NOLOGIN INHERIT NOINHERIT NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS".split()
+    "LOGIN NOLOGIN INHERIT NOINHERIT NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS BYPASSRLS".split()
 )
 
 _END_SESSIONS = sql.SQL(
@@ -145,7 +145,8 @@ def _create_role(step: CreateRole) -> sql.Composed:
     login = sql.SQL("LOGIN" if step.login else "NOLOGIN")
     inherit = sql.SQL("INHERIT" if step.inherit else "NOINHERIT")
     limit = sql.SQL("CONNECTION LIMIT {}").format(sql.Literal(step.connection_limit))
-    options = sql.SQL(" ").join([login, inherit, _NEW_ROLE, limit])
+    row_security = sql.SQL("BYPASSRLS" if step.bypassrls else "NOBYPASSRLS")
+    options = sql.SQL(" ").join([login, inherit, _NEW_ROLE, row_security, limit])
     return sql.SQL("CREATE ROLE {} WITH {}").format(sql.Identifier(step.name), options)
 
 

@@ -14,6 +14,7 @@ from servicedb.plan.wanted import Wanted
 from servicedb.reconcile.begun import see_to_what_has_begun
 from servicedb.reconcile.credentials import Credentials
 from servicedb.reconcile.drift import list_drift
+from servicedb.reconcile.guests import as_it_is, decide
 from servicedb.reconcile.queue import TryAgain
 from servicedb.reconcile.report import begin, report
 from servicedb.reconcile.standing import handled, report_plan, report_ready
@@ -75,9 +76,10 @@ async def _bring(key: Key, sdb: ServiceDatabase, world: World) -> tuple[float | 
     has been reported already."""
     server = await _usable_server(sdb, world)
     marker = await marker_of(sdb, server, world)
-    wanted = resolve(sdb, server.resource, marker)
-    assert server.admin is not None
     check_same_server(sdb, server)
+    asked = await decide(sdb, server, world)
+    wanted = resolve(sdb, server.resource, marker, asked.guests)
+    assert server.admin is not None
     if sdb.spec.suspend:
         await report(world, key, sdb, [Finding("Reconciling", "False", "Suspended", "spec.suspend is true")])
         return await _at_rest(key, sdb, wanted, server, world), None
@@ -86,7 +88,7 @@ async def _bring(key: Key, sdb: ServiceDatabase, world: World) -> tuple[float | 
         server.markers.setdefault(wanted.database, marker)  # two at once must not both take the last place
     begun = world.now()
     credentials = checked_credentials(key, sdb, wanted, server, world)
-    work = Work(key, sdb, wanted, server, server.admin, world, credentials)
+    work = Work(key, sdb, wanted, server, server.admin, world, credentials, asked)
     if sdb.spec.mode == "Plan":
         await credentials.read()
         seconds = await see_to_what_has_begun(work)
@@ -134,7 +136,8 @@ async def _at_rest(key: Key, sdb: ServiceDatabase, wanted: Wanted, server: Serve
     try:
         credentials = Credentials(key, sdb, wanted, server, world)
         await credentials.read()
-        return await see_to_what_has_begun(Work(key, sdb, wanted, server, server.admin, world, credentials))
+        asked = as_it_is(sdb, server)
+        return await see_to_what_has_begun(Work(key, sdb, wanted, server, server.admin, world, credentials, asked))
     except Retryable as problem:
         raise TryAgain from problem
     except Problem:

@@ -18,6 +18,7 @@ class CreateRole(RoleStep):
     inherit: bool
     connection_limit: int
     comment: str
+    bypassrls: bool = False
 
 
 @dataclass(frozen=True, slots=True)
