@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from servicedb.api.migration_run import MigrationRun
-from servicedb.jobs.migrate.result import EXIT_CODES
+from servicedb.jobs.outcome import EXIT_CODES
 from servicedb.migrate_command import migrate
 from servicedb.plan.migration_job import EXIT_DECISION, EXIT_TERMINAL, RUN_UID, Endpoint, Order, arguments, job
 

@@ -9,7 +9,8 @@ from servicedb.errors import Retryable, Terminal
 from servicedb.jobs.migrate.connection import from_folder
 from servicedb.jobs.migrate.folder import read_folder
 from servicedb.jobs.migrate.new import new_migration
-from servicedb.jobs.migrate.result import TERMINATION_MESSAGE_BYTES, Done, Result
+from servicedb.jobs.migrate.result import Done, Result
+from servicedb.jobs.outcome import TERMINATION_MESSAGE_BYTES
 from servicedb.plan.migrations.formats import migrations
 from servicedb.plan.migrations.sections import Format
 

@@ -6,13 +6,14 @@ from dataclasses import replace
 
 from servicedb.errors import Terminal
 from servicedb.jobs.migrate.request import Request, Tenants
-from servicedb.jobs.migrate.result import Outcome, Result, TenantResults
+from servicedb.jobs.migrate.result import Result, TenantResults
 from servicedb.jobs.migrate.run import Way, run
+from servicedb.jobs.outcome import OutcomeName
 from servicedb.plan.migrations.source import Source
 from servicedb.postgres.migrations.history import Scope
 from servicedb.postgres.migrations.tenants import create, schemas
 
-_WORST: tuple[Outcome, ...] = ("Succeeded", "Retryable", "NeedsDecision", "Terminal")
+_WORST: tuple[OutcomeName, ...] = ("Succeeded", "Retryable", "NeedsDecision", "Terminal")
 
 
 def run_tenants(request: Request, tenants: Tenants, source: Source, way: Way, result: Result) -> None:

@@ -194,10 +194,10 @@ def held(
     connection = _connect_patiently(connect_to, guards, tell) if patiently else connect(connect_to, guards)
     try:
         until = None if wait is None else time.monotonic() + wait
-        _take(connection, "pg_try_advisory_lock_shared", DATABASE_KEY, until, tell)
+        take(connection, "pg_try_advisory_lock_shared", DATABASE_KEY, until, tell)
         if before is not None:
             before.close()
-        _take(connection, "pg_try_advisory_lock", key, until, tell)
+        take(connection, "pg_try_advisory_lock", key, until, tell)
     except psycopg.OperationalError as error:
         connection.close()
         raise Retryable("ConnectionLost", "the connection was lost while waiting for the lock") from error
@@ -207,8 +207,11 @@ def held(
     return Held(connection)
 
 
-def _take(connection: Connection[Any], function: str, key: int, until: float | None, tell: Tell) -> None:
-    """Polled: a session that waited for a lock would be an old transaction that CREATE INDEX CONCURRENTLY waits for."""
+def take(connection: Connection[Any], function: str, key: int, until: float | None, tell: Tell) -> None:
+    """Take an advisory lock by `function`, until time.monotonic() is `until`, and tell who holds it. Raises Busy.
+
+    Polled: a session that waited for a lock would be an old transaction that CREATE INDEX CONCURRENTLY waits for.
+    """
     query = sql.SQL("SELECT pg_catalog.{}(%s::pg_catalog.int8)").format(sql.Identifier(function))
     pause = _FIRST_POLL_SECONDS
     told = time.monotonic() - _TELL_SECONDS + _FIRST_TELL_SECONDS
