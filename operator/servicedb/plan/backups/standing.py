@@ -10,19 +10,27 @@ from servicedb.plan.conditions import READY, RECONCILING, STALLED, Finding, cond
 LAST_BACKUP: Final = "LastBackupSucceeded"
 LAST_VERIFY: Final = "LastVerifySucceeded"
 RECOVERY_POINT: Final = "RecoveryPointMet"
+LAST_PRUNE: Final = "LastPruneSucceeded"
 KEY_USABLE: Final = "KeyUsable"
 STORAGE: Final = "StorageReachable"
 
-_ORDER: Final = (LAST_BACKUP, RECOVERY_POINT, STORAGE, KEY_USABLE, LAST_VERIFY)
+_ORDER: Final = (LAST_BACKUP, RECOVERY_POINT, STORAGE, KEY_USABLE, LAST_VERIFY, LAST_PRUNE)
 _OF_STORAGE: Final = "Storage"
 OF_THE_KEY: Final = frozenset({"WrongIdentity", "WrongKey", "NoIdentity", "KeyUnusable"})
 """Reasons of a verification that speak of the private key, not of the backup."""
 
 
 def findings(
-    schedule: BackupSchedule, databases: Sequence[ScheduledDatabaseStatus], *, now: datetime, next_run: str
+    schedule: BackupSchedule,
+    databases: Sequence[ScheduledDatabaseStatus],
+    *,
+    now: datetime,
+    next_run: str,
+    told: Iterable[Finding] = (),
 ) -> list[Finding]:
-    """All conditions. Ready is False as soon as one of the others is: a schedule whose backups fail is not ready."""
+    """All conditions; `told` are those that a Job of this moment has told of.
+
+    Ready is False as soon as one of the others is: a schedule whose backups fail is not ready."""
     found = [
         _last_backup(databases),
         _recovery_point(schedule, databases, now),
@@ -30,7 +38,7 @@ def findings(
         _key_usable(schedule, databases),
         _last_verify(schedule, databases),
     ]
-    kept = [one for one in found if one is not None]
+    kept = [*(one for one in found if one is not None), *_last_prune(schedule, told)]
     return [_ready(kept, next_run), *_who_goes_on(databases), *kept, *_of_before(schedule, kept)]
 
 
@@ -134,6 +142,16 @@ def _key_usable(schedule: BackupSchedule, databases: Sequence[ScheduledDatabaseS
         message = "nobody has tried the private key: give spec.verify, with spec.encryption.identitySecretRef"
         return Finding(KEY_USABLE, "Unknown", "NotTried", message)
     return Finding(KEY_USABLE, "Unknown", "NotTried", "the private key is tried when a backup is restored on trial")
+
+
+def _last_prune(schedule: BackupSchedule, told: Iterable[Finding]) -> list[Finding]:
+    """How pruning went last: nobody but its Jobs knows, and they are gone soon."""
+    if schedule.spec.retention is None:
+        return []
+    now = [one for one in told if one.type == LAST_PRUNE]
+    if now or (before := condition_of(schedule.status.conditions, LAST_PRUNE)) is None:
+        return now
+    return [Finding(LAST_PRUNE, before.status, before.reason, before.message)]
 
 
 def _of_before(schedule: BackupSchedule, kept: Iterable[Finding]) -> list[Finding]:

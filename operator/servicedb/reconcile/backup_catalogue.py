@@ -1,0 +1,192 @@
+"""What stands in a schedule's store, as DatabaseBackup objects: told by the Jobs that put it there, or by a list."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from servicedb.api.common import HANDLED_LENGTH, RECONCILE_AT
+from servicedb.api.database_backup import DatabaseBackup
+from servicedb.errors import Retryable, Terminal
+from servicedb.kube import resources
+from servicedb.kube.client import ApiError, refusal
+from servicedb.kube.resources import DATABASE_BACKUPS, Key
+from servicedb.plan.backups.command import catalogue
+from servicedb.plan.backups.entries import (
+    STORED,
+    VERIFIED,
+    Entry,
+    absent,
+    database_of,
+    entry_manifest,
+    facts_of,
+    missing_entries,
+    unverified,
+)
+from servicedb.plan.backups.location import locations
+from servicedb.plan.backups.pod import Task, hashed_name, job
+from servicedb.plan.backups.progress import Ended, lost
+from servicedb.plan.conditions import READY, Finding, condition_of
+from servicedb.reconcile.backup_observe import Outcome, Seen
+from servicedb.reconcile.job_ground import image
+from servicedb.reconcile.report import report
+
+_EACH = timedelta(days=1)
+_PAUSE = timedelta(minutes=2)
+"""How long after a list that failed the next one is tried."""
+
+
+async def record(seen: Seen) -> None:
+    """Have an object for each backup that a Job has made, and write what verifications found into theirs."""
+    made = [
+        Entry(key, one.database, facts_of(one.told))
+        for one in seen.done
+        if one.work == "backup" and one.told.problem is None and (key := one.told.text("key")) is not None
+    ]
+    await _record(seen, made)
+    for one in seen.done:
+        if one.work == "verify" and one.key is not None:
+            await _record_verification(seen, one, one.key)
+
+
+async def list_store(seen: Seen) -> Outcome:
+    """List the store where that is due: at first, each day, when an annotation asks, and when something is missing."""
+    schedule, now = seen.schedule, seen.world.now()
+    handled = schedule.status.handled
+    begun = handled.listed_up_to is not None
+    if not begun and not _is_due(seen) and handled.listed_at is not None:
+        return Outcome(again=[handled.listed_at + _EACH])
+    asked = schedule.metadata.annotations.get(RECONCILE_AT, "")
+    name = hashed_name(
+        schedule.metadata.name, schedule.metadata.uid, "list", str(handled.listed_at), handled.listed_up_to or "", asked
+    )
+    if (one := seen.ended(name)) is None:
+        if seen.job(name) is None:
+            await seen.make(job(await _task(seen), name))
+        return Outcome()
+    if one.told.problem is not None:
+        if now - one.at > _PAUSE:
+            await seen.drop(one)
+        problem = type(one.told.problem)(one.told.problem.reason, f"the store can't be listed: {one.told.problem}")
+        return Outcome(again=[one.at + _PAUSE], problems=[problem])
+    await _read(seen, one, after=handled.listed_up_to)
+    await seen.drop(one)
+    further = one.told.text("next")
+    listed_at = handled.listed_at if further is not None else now.replace(microsecond=0)
+    return Outcome(
+        handled={
+            "listedUpTo": further,
+            "listedAt": listed_at.isoformat().replace("+00:00", "Z") if listed_at is not None else None,
+        }
+    )
+
+
+async def mark_gone(seen: Seen, backup: DatabaseBackup, reason: str, message: str) -> None:
+    """Say that the backup is no longer in the store, then delete its object unless it is an order, which a person made.
+
+    That it is gone is said first: the deletion is then known to be nobody's wish to delete the backup.
+    """
+    key = Key(DATABASE_BACKUPS, seen.key.namespace, backup.metadata.name)
+    await report(seen.world, key, backup, [Finding(READY, "False", reason, message)], {"gone": True})
+    if backup.spec.key is not None:
+        try:
+            await seen.world.kube.delete(key.path, uid=backup.metadata.uid)
+        except ApiError as error:
+            raise refusal(error, namespace=key.namespace) from None
+        seen.backups.remove(backup)
+
+
+def _is_due(seen: Seen) -> bool:
+    schedule = seen.schedule
+    handled = schedule.status.handled
+    if handled.listed_at is None or seen.world.now() - handled.listed_at > _EACH:
+        return True
+    asked = schedule.metadata.annotations.get(RECONCILE_AT)
+    if asked is not None and asked[:HANDLED_LENGTH] != handled.reconcile_at:
+        return True
+    if (schedule.status.backups or 0) > len(seen.stored):
+        return True
+    return lost(one for one in seen.done if one.at > handled.listed_at)
+
+
+async def _task(seen: Seen) -> Task:
+    spec = seen.schedule.spec
+    place = locations(spec, "Read")[0]
+    return Task(
+        work="list",
+        owner=seen.owner,
+        arguments=catalogue(place, seen.schedule.status.handled.listed_up_to),
+        image=await image(seen.world),
+        settings=spec.job,
+        deadline=spec.deadline,
+        locations=[place],
+    )
+
+
+async def _read(seen: Seen, one: Ended, *, after: str | None) -> None:
+    listed = [(key, facts) for facts in one.told.parts("backups") if isinstance(key := facts.get("key"), str)]
+    databases = seen.databases.values()
+    await _record(seen, [Entry(key, database_of(key, databases), facts_of(facts)) for key, facts in listed])
+    gone = absent(seen.stored, [key for key, _ in listed], after=after, up_to=one.told.text("next"))
+    for backup in [each for each in seen.backups if each.metadata.name in gone]:
+        if backup.metadata.creation_timestamp is not None and backup.metadata.creation_timestamp < _made_at(one):
+            await mark_gone(seen, backup, "Gone", "the backup is not in the store any more")
+
+
+def _made_at(one: Ended) -> datetime:
+    return datetime.fromisoformat(one.job["metadata"]["creationTimestamp"])
+
+
+async def _record(seen: Seen, entries: list[Entry]) -> None:
+    by_key = {entry.key: entry for entry in entries}
+    for backup in seen.backups:
+        entry = by_key.get(backup.spec.key or "")
+        if entry is not None and backup.status.key is None:  # killed between its making and its status
+            await _fill(seen, backup, entry)
+    for entry in missing_entries(entries, seen.backups):
+        manifest = entry_manifest(seen.schedule, entry)
+        path = resources.collection_in(seen.key.namespace, DATABASE_BACKUPS)
+        try:
+            body = await seen.world.kube.create(path, manifest)
+        except ApiError as error:
+            if error.reason == "AlreadyExists":
+                continue
+            raise refusal(error, namespace=seen.key.namespace) from None
+        await _fill(seen, DatabaseBackup.parse(body), entry)
+
+
+async def _fill(seen: Seen, backup: DatabaseBackup, entry: Entry) -> None:
+    key = Key(DATABASE_BACKUPS, seen.key.namespace, backup.metadata.name)
+    fields: dict[str, Any] = {**entry.facts, "key": entry.key}
+    await report(seen.world, key, backup, unverified(backup), fields)
+    body = await seen.world.kube.get(key.path)
+    if body is not None:
+        seen.backups = [one for one in seen.backups if one.metadata.name != backup.metadata.name]
+        seen.backups.append(DatabaseBackup.parse(body))
+
+
+async def _record_verification(seen: Seen, one: Ended, of_key: str) -> None:
+    backup = next((each for each in seen.backups if of_key in (each.spec.key, each.status.key)), None)
+    if backup is None:
+        return
+    problem = one.told.problem
+    if isinstance(problem, Retryable):  # says nothing of the backup
+        return
+    key = Key(DATABASE_BACKUPS, seen.key.namespace, backup.metadata.name)
+    at = one.at.isoformat().replace("+00:00", "Z")
+    before = condition_of(backup.status.conditions, VERIFIED)
+    if problem is None:
+        if backup.status.verified_at is None or backup.status.verified_at < one.at:
+            message = f"restored on trial and found whole by Job {one.name}"
+            found = [STORED, Finding(VERIFIED, "True", "Verified", message)]
+            await report(seen.world, key, backup, found, {"verifiedAt": at})
+            await _again(seen, backup, key)
+    elif before is None or one.name not in before.message:
+        message = f"{problem.message} (Job {one.name})"
+        reason = problem.reason if isinstance(problem, Terminal) else "NotVerified"
+        await report(seen.world, key, backup, [STORED, Finding(VERIFIED, "False", reason, message)])
+
+
+async def _again(seen: Seen, backup: DatabaseBackup, key: Key) -> None:
+    body = await seen.world.kube.get(key.path)
+    seen.backups.remove(backup)
+    if body is not None:
+        seen.backups.append(DatabaseBackup.parse(body))
