@@ -12,13 +12,8 @@ _MIGRATES = frozenset({"Up", "Down"})
 
 def check_supported(spec: MigrationRunSpec) -> None:
     """Raise Terminal for what this release can't do yet: nothing that a spec says is left out in silence."""
-    adopted, tenants = spec.adopt_history, spec.tenants
+    tenants = spec.tenants
     asked = {
-        "source.image": spec.source.image is not None,
-        "adoptHistory.table but with format Table": adopted is not None
-        and adopted.format != "Table"
-        and adopted.table is not None,
-        "adoptHistory.nameColumn": adopted is not None and adopted.name_column is not None,
         "tenants.query": tenants is not None and tenants.query is not None,
         f"tenants with action {spec.action}": tenants is not None and spec.action != "Up",
         "requireBackup": spec.require_backup is not None,

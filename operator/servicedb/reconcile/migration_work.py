@@ -13,9 +13,12 @@ from servicedb.kube.client import Json
 from servicedb.kube.resources import SERVICE_DATABASES, Key
 from servicedb.plan.conditions import READY, RECONCILING, Finding, condition_of
 from servicedb.plan.migration_admission import check_ready
-from servicedb.plan.migration_job import Order, job
+from servicedb.plan.migration_files import Seen
+from servicedb.plan.migration_image import source_image
+from servicedb.plan.migration_job import job
 from servicedb.plan.migration_key import RunKey
-from servicedb.plan.migration_result import Result, is_at_work, job_state, last_words, result_of, waiting_for
+from servicedb.plan.migration_order import Order
+from servicedb.plan.migration_result import is_at_work, job_state, last_words, result_of, waiting_for
 from servicedb.plan.migration_standing import ended, seen_in, settled
 from servicedb.reconcile.job_ground import check_service_account, endpoint, image
 from servicedb.reconcile.queue import TryAgain
@@ -34,7 +37,7 @@ class Run:
     resource: MigrationRun
     database: ServiceDatabase
     wanted: RunKey
-    source_digest: str
+    source: Seen
     world: World
 
 
@@ -59,7 +62,7 @@ async def follow(run: Run) -> float | None:
     if job_state(current) == "Running":
         await _report_work(run, current, pods)
         return _SOON if run.world.now() - _time(current["metadata"]["creationTimestamp"]) < _YOUNG else _LATER
-    return await _read(run, current, result_of(current, pods))
+    return await _read(run, current, pods)
 
 
 async def _is_out_of_the_way(run: Run, earlier: Json) -> bool:
@@ -83,10 +86,11 @@ async def _make(run: Run) -> Json:
     order = Order(
         run.resource,
         run.wanted.job_name,
-        run.source_digest,
+        run.source.digest,
         migrator.secret_name,
         endpoint(run.world, run.database.spec.server_ref.name, run.database.status.database_name or ""),
         await image(run.world),
+        run.source.keys,
     )
     return await jobs.create(run.world.kube, job(order))
 
@@ -104,18 +108,21 @@ async def _report_work(run: Run, current: Json, pods: list[Json]) -> None:
         "job": {"name": name},
         "startedAt": current["metadata"]["creationTimestamp"],
         "completedAt": None,
-        "sourceDigest": run.source_digest,
+        "sourceDigest": run.source.digest,
+        "sourceImage": source_image(pods),
     }
     await report(run.world, run.key, run.resource, found, fields)
 
 
-async def _read(run: Run, current: Json, result: Result) -> float | None:
+async def _read(run: Run, current: Json, pods: list[Json]) -> float | None:
+    result = result_of(current, pods)
     again = isinstance(result.problem, Retryable)
     fields: dict[str, Any] = {
         **seen_in(run.resource, result),
         "job": None if again else {"name": current["metadata"]["name"]},
         "completedAt": _ended_at(current),
-        "sourceDigest": run.source_digest,
+        "sourceDigest": run.source.digest or result.source_digest,
+        "sourceImage": source_image(pods),
     }
     if not again:
         fields |= {"runKey": run.wanted.value, **_handled(run.resource)}

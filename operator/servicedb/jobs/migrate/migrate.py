@@ -1,6 +1,7 @@
 """The entry: a request, the source's files and a way to the database come in, a result goes out."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from servicedb.errors import Problem, Retryable
 from servicedb.jobs.migrate.engine import planned
@@ -8,9 +9,10 @@ from servicedb.jobs.migrate.request import Action, Request
 from servicedb.jobs.migrate.result import Result, Row
 from servicedb.jobs.migrate.run import Way, run
 from servicedb.jobs.migrate.tenants import run_tenants
+from servicedb.plan.migrations.archive import unpacked
 from servicedb.plan.migrations.failure import StatementFailed, failure
 from servicedb.plan.migrations.history import History, State
-from servicedb.plan.migrations.source import Source, read_source
+from servicedb.plan.migrations.source import Source, digest, read_source
 from servicedb.plan.migrations.up import Apply, UpPlan
 from servicedb.postgres.migrations.history import Scope
 from servicedb.postgres.migrations.session import Connect, Guards, Tell
@@ -47,13 +49,16 @@ def _source(request: Request, files: Mapping[str, bytes]) -> Source:
     if request.action in (Action.DOWN, Action.CLEAR_SEEDS):
         files = {}  # the way back is in the history: a source that can't be read does not stand in it
         return Source((), (), (), {}, "")
-    source = read_source(files, format=request.format, before=request.before, after=request.after)
-    if request.source_digest not in (None, source.digest):
+    seen = digest(files)
+    if request.source_digest not in (None, seen):
         raise Retryable(
             "SourceChanged",
-            f"the source is {source.digest}, not {request.source_digest}, which was asked for; it changed meanwhile",
+            f"the source is {seen}, not {request.source_digest}, which was asked for; it changed meanwhile",
         )
-    return source
+    if request.archives:
+        files = unpacked(files)
+    source = read_source(files, format=request.format, before=request.before, after=request.after)
+    return replace(source, digest=seen)
 
 
 def _look(request: Request, source: Source, history: History, result: Result) -> None:

@@ -14,7 +14,8 @@ from servicedb.api.common import API_VERSION, GROUP
 from servicedb.api.migration_job import Amounts, JobSettings
 from servicedb.api.strings import Duration
 from servicedb.plan.backups.location import Location
-from servicedb.plan.migration_job import EXIT_DECISION, EXIT_TERMINAL, EXIT_USAGE, MANAGED_BY, Endpoint
+from servicedb.plan.migration_job import EXIT_DECISION, EXIT_TERMINAL, EXIT_USAGE, MANAGED_BY
+from servicedb.plan.migration_order import Endpoint
 
 Work = Literal["backup", "verify", "restore", "prune", "list"]
 
