@@ -392,7 +392,7 @@ def test_the_operators_account_leaves_other_jobs_alone(jobs_account: JobsAsOpera
     strange = changed(own_job(namespace), {"metadata": {"name": "strange", **LABELLED}, "spec.suspend": True})
     cluster.kubectl("create", "--filename=-", where, text=json.dumps(strange))
     try:
-        assert "the operator makes and deletes only Jobs with the label" in jobs_account.delete("strange")
+        assert "the operator makes and deletes only Jobs and CronJobs with the label" in jobs_account.delete("strange")
     finally:
         cluster.kubectl("delete", "job", "strange", where)
 
