@@ -49,6 +49,7 @@ postgres: $(VENV)/ready ## Tests on real PostgreSQL servers
 test-cluster: $(VENV)/ready
 	@$(BIN)/python -m tests.cluster.harness operator --name $(TEST_CLUSTER)
 	@$(BIN)/python -m tests.cluster.harness postgres --name $(TEST_CLUSTER)
+	@$(BIN)/python -m tests.cluster.harness store --name $(TEST_CLUSTER)
 
 .PHONY: cluster
 cluster: test-cluster ## Tests on a real Kubernetes cluster of their own
