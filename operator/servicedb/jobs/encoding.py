@@ -8,7 +8,7 @@ import io
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 import pyrage
 import zstandard
@@ -128,16 +128,19 @@ def decrypted(chunks: Iterable[bytes], give: Callable[[bytes], None], keys: Sequ
 
 
 def decompressed(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """Raises Damaged where it is no whole frame of zstd."""
-    decompressor = zstandard.ZstdDecompressor().decompressobj()
-    try:
-        for chunk in chunks:
-            if raw := decompressor.decompress(chunk):
-                yield raw
-    except zstandard.ZstdError:
-        raise Damaged() from None
-    if not decompressor.eof:
-        raise Damaged()
+    """In pieces of a megabyte, however much a chunk holds. Raises Damaged where it is nothing of zstd's."""
+    source = _Reader(chunks)
+    with zstandard.ZstdDecompressor().stream_reader(cast(IO[bytes], source)) as reader:
+        while True:
+            try:
+                piece = reader.read(_CHUNK_BYTES)
+            except zstandard.ZstdError:
+                raise Damaged from None
+            if not piece:
+                break
+            yield piece
+    while source.read(_CHUNK_BYTES):  # what comes after the end belongs to what was stored, too
+        continue
 
 
 class WrongKey(Exception):

@@ -101,6 +101,7 @@ class _Run:
             (name, sum(table.bytes for table in group), commands.data(name, group))
             for name, group in ((f"data-{number}", group) for number, group in enumerate(groups, start=1))
         ]
+        sequences = source.sequences()  # before any pg_dump reads them: what it finds is never behind
         failure = Failure()
         try:
             streams = [
@@ -111,7 +112,7 @@ class _Run:
             ]
             counting = _Counting(source, counted(snapshot.tables), snapshot, failure)
             objects = source.objects()
-            known = self._described(source, snapshot, place, objects)
+            known = {"sequences": sequences, **self._described(source, snapshot, place, objects)}
             for stream in streams:
                 stream.holds_locks.wait()
             failure.check()
@@ -161,7 +162,6 @@ class _Run:
             "dump_version": self.programs.version,
             "compression": Compression(level=self.encoding.level),
             "encryption": Encryption(recipients=self.request.recipients) if self.request.recipients else None,
-            "sequences": source.sequences(),
             "extensions": source.extensions(),
             "roles": _roles(facts.name, objects),
             "schema_fingerprint": objects.fingerprint,

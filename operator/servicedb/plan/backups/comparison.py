@@ -10,7 +10,7 @@ from servicedb.plan.backups.objects import Object, Objects
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """What was found in the restored database."""
+    """What was found in the restored database; `descending` are the sequences that count downwards."""
 
     tables: Sequence[Table]
     sequences: Sequence[SequenceOf]
@@ -18,6 +18,7 @@ class Restored:
     objects: Sequence[Object]
     large_objects: int
     server_version: int
+    descending: frozenset[tuple[str, str]] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,7 @@ def faults(manifest: Manifest, objects: Objects, restored: Restored, scope: Scop
     same_words = manifest.server_version // 1_00_00 == restored.server_version // 1_00_00
     return (
         *_tables(manifest.tables, restored.tables, scope),
-        *_sequences(manifest.sequences, restored.sequences, scope),
+        *_sequences(manifest.sequences, restored, scope),
         *_objects(objects.objects, restored.objects, scope, same_words=same_words),
         *_large_objects(objects.large_objects, restored.large_objects, scope),
     )
@@ -66,9 +67,9 @@ def _tables(recorded: Iterable[Table], found: Iterable[Table], scope: Scope) -> 
             yield f"{shown} has as many rows, {one.rows}, but other ones: their fingerprint differs"
 
 
-def _sequences(recorded: Iterable[SequenceOf], found: Iterable[SequenceOf], scope: Scope) -> Iterable[str]:
-    """A sequence runs on while it is dumped: it may be further, in either direction, but not where it has begun."""
-    here = {(one.schema_, one.name): one for one in found}
+def _sequences(recorded: Iterable[SequenceOf], restored: Restored, scope: Scope) -> Iterable[str]:
+    """A sequence is no part of a snapshot: pg_dump reads it later than the manifest does, and finds it further."""
+    here = {(one.schema_, one.name): one for one in restored.sequences}
     for one in recorded:
         if not scope.has(one.schema_):
             continue
@@ -76,8 +77,12 @@ def _sequences(recorded: Iterable[SequenceOf], found: Iterable[SequenceOf], scop
         shown = f"sequence {one.schema_}.{one.name}"
         if there is None:
             yield f"{shown} is missing"
-        elif one.is_called and not there.is_called:
-            yield f"{shown} begins anew, and had come to {one.last_value}"
+            continue
+        further = there.last_value - one.last_value
+        if (one.schema_, one.name) in restored.descending:
+            further = -further
+        if further < 0 or (further == 0 and one.is_called and not there.is_called):
+            yield f"{shown} stands at {there.last_value}, and had come to {one.last_value}"
 
 
 def _objects(recorded: Iterable[Object], found: Iterable[Object], scope: Scope, *, same_words: bool) -> Iterable[str]:

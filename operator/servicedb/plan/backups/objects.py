@@ -29,7 +29,8 @@ class Object(Piece):
     """An object, as pg_identify_object names it. `catalog` and `oid` are those that pg_restore's list has.
 
     `schema_` None: it is in none. `acl` None: it has none but the default, or its kind has none at all. `definition`
-    is a digest of what the server says of it, in words that differ between major versions.
+    is a digest of what the server says of it, in words that differ between major versions. `table` is the oid of the
+    table that an index or a constraint belongs to.
     """
 
     catalog: int
@@ -40,6 +41,7 @@ class Object(Piece):
     owner: str | None = None
     acl: tuple[Privilege, ...] | None = None
     definition: str | None = None
+    table: int | None = None
 
     @property
     def shown(self) -> str:

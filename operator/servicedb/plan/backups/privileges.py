@@ -31,7 +31,7 @@ def names(
     found = {}
     for role in roles:
         own, separator, purpose = role.name.rpartition("__")
-        like = f"{target}__{purpose}" if separator and own == source else None
+        like = f"{target}__{purpose}" if separator and own == source else ""
         if role.name in given:
             found[role.name] = given[role.name]
         elif role.kind == "owner":
@@ -45,7 +45,7 @@ def names(
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A GRANT, or a REVOKE, of one privilege."""
+    """A GRANT (or, with `grant` False, a REVOKE) of one privilege."""
 
     grant: bool
     privilege: Privilege

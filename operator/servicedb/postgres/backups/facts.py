@@ -94,6 +94,12 @@ def sequences(connection: Connection[Any]) -> tuple[Sequence, ...]:
         return tuple(cursor.execute(_SEQUENCES).fetchall())
 
 
+def descending(connection: Connection[Any]) -> frozenset[tuple[str, str]]:
+    """Schema and name of the sequences that count downwards."""
+    query: LiteralString = "SELECT schemaname, sequencename FROM pg_catalog.pg_sequences WHERE increment_by < 0"
+    return frozenset((schema, name) for schema, name in connection.execute(query).fetchall())
+
+
 def extensions(connection: Connection[Any]) -> tuple[Extension, ...]:
     """Those that are not in every database."""
     with connection.cursor(row_factory=class_row(Extension)) as cursor:

@@ -129,6 +129,9 @@ SELECT o.class::oid::int8 AS catalog, o.oid::int8, i.type AS kind, i.identity,
        CASE WHEN o.acl IS NOT NULL THEN {acl} END AS acl,
        left(encode(sha256(convert_to(o.text, 'UTF8')), 'hex'), 16) AS definition,
        {current} AS current,
+       CASE WHEN o.class = 'pg_class'::regclass THEN (SELECT indrelid::int8 FROM pg_index WHERE indexrelid = o.oid)
+            WHEN o.class = 'pg_constraint'::regclass
+            THEN (SELECT nullif(conrelid, 0)::int8 FROM pg_constraint WHERE oid = o.oid) END AS table,
        CASE WHEN o.word IS NULL THEN NULL
             WHEN o.part > 0 THEN o.word || ' ' || (pg_identify_object(o.class, o.oid, 0)).identity
             ELSE o.word || ' ' || i.identity END AS address,
@@ -191,15 +194,27 @@ def objects(connection: Connection[Any]) -> Objects:
     """What there is, as the backup keeps it."""
     with connection.cursor(row_factory=kwargs_row(_policy)) as cursor:
         policies = cursor.execute(_POLICIES.replace("{users}", _OF_USERS).encode()).fetchall()
-    with connection.cursor(row_factory=kwargs_row(_defaults)) as cursor:
-        defaults = cursor.execute(_DEFAULTS.replace("{acl}", _ACL.replace("{acl}", "d.defaclacl")).encode()).fetchall()
     count = connection.execute("SELECT count(*) FROM pg_catalog.pg_largeobject_metadata").fetchone()
     return Objects(
         objects=tuple(one.object for one in found(connection)),
         policies=tuple(policies),
-        default_privileges=tuple(defaults),
+        default_privileges=default_privileges(connection),
         large_objects=count[0] if count else 0,
     )
+
+
+def default_privileges(connection: Connection[Any]) -> tuple[DefaultPrivileges, ...]:
+    """What ALTER DEFAULT PRIVILEGES has set."""
+    with connection.cursor(row_factory=kwargs_row(_defaults)) as cursor:
+        query = _DEFAULTS.replace("{acl}", _ACL.replace("{acl}", "d.defaclacl"))
+        return tuple(cursor.execute(query.encode()).fetchall())
+
+
+def built_in_privileges(connection: Connection[Any], kind: str, role: str) -> tuple[Privilege, ...]:
+    """What `role` and others get on an object that it makes, where nothing is set; `kind` as in DefaultPrivileges."""
+    query = "SELECT " + _ACL.replace("{acl}", 'acldefault(%s::"char", quote_ident(%s)::regrole)')
+    row = connection.execute(query.encode(), ("s" if kind == "S" else kind, role)).fetchone()
+    return _privileges(row[0]) if row else ()
 
 
 def _policy(*, roles: list[str], **values: Any) -> Policy:
