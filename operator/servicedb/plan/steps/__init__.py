@@ -7,7 +7,9 @@ from servicedb.plan.steps.courses import CREATION as CREATION
 from servicedb.plan.steps.courses import DELETION as DELETION
 from servicedb.plan.steps.courses import DEPARTURE as DEPARTURE
 from servicedb.plan.steps.courses import NEEDED as NEEDED
+from servicedb.plan.steps.courses import REOPENING as REOPENING
 from servicedb.plan.steps.courses import REPAIR as REPAIR
+from servicedb.plan.steps.courses import RESTORING as RESTORING
 from servicedb.plan.steps.courses import ROTATION as ROTATION
 from servicedb.plan.steps.courses import TAKES_BACK as TAKES_BACK
 from servicedb.plan.steps.courses import UNDO as UNDO

@@ -161,3 +161,30 @@ ROTATION: tuple[type[Step], ...] = (
 
 DEPARTURE: tuple[type[Step], ...] = (NoteOnLogin, CloseLogin, RevokeOnDatabase, DeleteSecret, DropOwned, DropRole)
 """Every kind of step by which a login goes that the spec no longer names. DropOwned comes where it holds something."""
+
+RESTORING: tuple[type[Step], ...] = (
+    CreateRole,
+    CloseLogin,
+    Grant,
+    GrantOnDatabase,
+    ChangeSetting,
+    EndSessions,
+    PrepareSecret,
+    OpenLogin,
+    SetPassword,
+    ProveLogin,
+    ActivateSecret,
+)
+"""Every kind of step by which a restore gets a database to itself, in the order in which they first come. EndSessions
+comes where there are sessions; without it and CloseLogin they are those by which a login for backups comes."""
+
+REOPENING: tuple[type[Step], ...] = (
+    AlterRole,
+    NoteOnLogin,
+    CloseLogin,
+    ProveLogin,
+    RevokeOnDatabase,
+    DeleteSecret,
+    DropRole,
+)
+"""Every kind of step by which a restore that has ended gives the database back."""
