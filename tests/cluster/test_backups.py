@@ -1,0 +1,78 @@
+"""Backups in Kubernetes: real Jobs, real pods, a PostgreSQL server and an S3-compatible store that the pods reach."""
+
+from typing import Final
+
+import pytest
+
+from tests.cluster.harness import store
+from tests.cluster.harness.cluster import Cluster
+from tests.cluster.objects import condition, wait_for
+from tests.cluster.shop import Shop
+from tests.cluster.vault import KEYS, PATIENCE, Vault
+
+ROWS: Final = 1000
+
+
+@pytest.fixture(scope="module")
+def vault(shop: Shop, cluster: Cluster) -> Vault:
+    return Vault.of(shop, store.ensure(cluster))
+
+
+def test_a_schedule_backs_up_by_time_and_out_of_turn_and_prunes_what_it_does_not_keep(vault: Vault) -> None:
+    vault.shop.provision("orders")
+    vault.fill("orders", ROWS)
+    changes = {
+        "spec.schedule": "* * * * *",
+        "spec.spread": "0s",
+        "spec.retention": {"keepLast": 1},
+        "spec.objectives": {"recoveryPoint": "1h"},
+    }
+    vault.schedule("each-minute", "orders", changes)
+    (first,) = vault.wait_for_entries("each-minute", 1)
+    assert first["status"]["rows"] == ROWS
+    assert first["spec"]["databaseRef"] == {"name": "orders"}
+    vault.change("BackupSchedule", "each-minute", {"spec": {"suspend": True}})
+    vault.run_now("each-minute")
+
+    def another() -> bool:
+        keys = {one["status"]["key"] for one in vault.entries("each-minute")}
+        return len(keys) == 1 and first["status"]["key"] not in keys
+
+    vault.change("BackupSchedule", "each-minute", {"spec": {"suspend": False, "schedule": "0 0 29 2 *"}})
+    wait_for("the first one pruned after the second", another, within=PATIENCE, told=vault.told)
+    found = vault.wait("BackupSchedule", "each-minute", of="LastPruneSucceeded", status="True")
+    assert found["status"]["backups"] == 1
+    assert (condition(found, "RecoveryPointMet") or {})["status"] == "True"
+    assert found["status"]["nextRun"].endswith("-02-29T00:00+00:00")
+
+
+def test_what_was_ordered_is_restored_into_a_new_database(vault: Vault) -> None:
+    vault.shop.provision("stock")
+    vault.fill("stock", ROWS)
+    vault.order("before-release", "stock")
+    backup = vault.wait("DatabaseBackup", "before-release", status="True", reason="Stored")
+    assert (condition(backup, "Succeeded") or {})["status"] == "True"
+    vault.shop.provision("stock-again")
+    vault.restore("again", "before-release", "stock-again")
+    restored = vault.wait("DatabaseRestore", "again", of="Succeeded", status="True")
+    assert restored["status"]["rows"] == ROWS
+    assert restored["status"].get("mismatchCount", 0) == 0
+    vault.shop.tenant.wait_ready("stock-again")
+    with vault.shop.tenant.log_in("stock-again-app") as app:
+        assert app.execute("SELECT count(*), count(DISTINCT name) FROM items").fetchone() == (ROWS, ROWS)
+
+
+def test_wrong_keys_are_told_and_corrected_ones_are_used(vault: Vault) -> None:
+    vault.shop.provision("carts")
+    wrong = {name: value.decode() for name, value in vault.store.credentials.items()}
+    vault.shop.tenant.add_secret("wrong", wrong | {"AWS_SECRET_ACCESS_KEY": "x" * 40})
+    vault.schedule("nightly", "carts", {"spec.storage": vault.storage("wrong")})
+    vault.run_now("nightly")
+    refused = vault.wait("BackupSchedule", "nightly", status="False", reason="StorageRefused")
+    for kind in ("LastBackupSucceeded", "StorageReachable"):
+        assert (condition(refused, kind) or {})["reason"] == "StorageRefused"
+    assert "lastSuccess" not in refused["status"]
+    vault.change("BackupSchedule", "nightly", {"spec": {"storage": {"s3": {"writeSecretRef": {"name": KEYS}}}}})
+    vault.run_now("nightly")
+    vault.wait("BackupSchedule", "nightly", status="True")
+    assert len(vault.entries("nightly")) == 1
