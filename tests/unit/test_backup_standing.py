@@ -67,9 +67,9 @@ def test_all_is_well_when_every_database_has_a_recent_and_a_verified_backup() ->
             id="a backup that is not whole",
         ),
         pytest.param(
-            database(verify_failure=failure("WrongIdentity", terminal=True)),
+            database(verify_failure=failure("WrongKey", terminal=True)),
             {"Ready", "LastVerifySucceeded", "KeyUsable"},
-            "WrongIdentity",
+            "WrongKey",
             id="another key",
         ),
         pytest.param(

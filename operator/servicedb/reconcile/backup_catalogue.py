@@ -18,6 +18,7 @@ from servicedb.plan.backups.entries import (
     database_of,
     entry_manifest,
     facts_of,
+    key_of,
     missing_entries,
     unverified,
 )
@@ -125,7 +126,13 @@ async def _read(seen: Seen, one: Ended, *, after: str | None) -> None:
     listed = [(key, facts) for facts in one.told.parts("backups") if isinstance(key := facts.get("key"), str)]
     databases = seen.databases.values()
     await _record(seen, [Entry(key, database_of(key, databases), facts_of(facts)) for key, facts in listed])
-    gone = absent(seen.stored, [key for key, _ in listed], after=after, up_to=one.told.text("next"))
+    damaged = set(one.told.lines("damaged", 100))
+    for backup in [each for each in seen.backups if key_of(each) in damaged]:
+        place = Key(DATABASE_BACKUPS, seen.key.namespace, backup.metadata.name)
+        message = "the backup is not whole any more: its manifest or one of its parts is not what it was"
+        await report(seen.world, place, backup, [Finding(READY, "False", "Damaged", message)])
+    there = [*(key for key, _ in listed), *damaged]
+    gone = absent(seen.stored, there, after=after, up_to=one.told.text("next"))
     for backup in [each for each in seen.backups if each.metadata.name in gone]:
         if backup.metadata.creation_timestamp is not None and backup.metadata.creation_timestamp < _made_at(one):
             await mark_gone(seen, backup, "Gone", "the backup is not in the store any more")

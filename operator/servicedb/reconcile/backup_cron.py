@@ -54,6 +54,21 @@ async def run_now(seen: Seen) -> Outcome:
     return Outcome()
 
 
+async def forget_old(seen: Seen) -> Outcome:
+    """Delete the Jobs of backups out of turn that were kept for long enough. A CronJob sees to its own."""
+    ttl = seen.schedule.spec.job.ttl.timedelta
+    again = []
+    for one in seen.done:
+        owners = one.job["metadata"].get("ownerReferences") or ()
+        if one.work != "backup" or any(owner["kind"] == "CronJob" for owner in owners):
+            continue
+        if one.at + ttl > seen.world.now():
+            again.append(one.at + ttl)
+        else:
+            await seen.drop(one)
+    return Outcome(again=again)
+
+
 async def _task(seen: Seen, name: str, *, spread: bool) -> Task:
     database = seen.databases.get(name)
     if database is None:

@@ -17,7 +17,7 @@ from servicedb.plan.backups.progress import at_work, database_status
 from servicedb.plan.backups.standing import findings, recovery_point_ends
 from servicedb.plan.conditions import READY, RECONCILING, STALLED, Finding, of_problem
 from servicedb.reconcile.backup_catalogue import list_store, record
-from servicedb.reconcile.backup_cron import keep_cron_jobs, run_now
+from servicedb.reconcile.backup_cron import forget_old, keep_cron_jobs, run_now
 from servicedb.reconcile.backup_observe import Seen, observe
 from servicedb.reconcile.backup_prune import prune
 from servicedb.reconcile.backup_verify import verify
@@ -62,7 +62,7 @@ async def _bring(key: Key, schedule: BackupSchedule, world: World) -> float | No
     handled = schedule.status.handled.as_json()
     again: list[datetime] = []
     told: list[Finding] = []
-    for step in (run_now, list_store, prune, verify):
+    for step in (run_now, list_store, prune, verify, forget_old):
         try:
             outcome = await step(seen)
         except Problem as problem:

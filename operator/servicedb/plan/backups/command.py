@@ -6,7 +6,7 @@ from servicedb.api.backup_schedule import Retention
 from servicedb.api.storage import Compression, Encryption
 from servicedb.api.strings import Duration
 from servicedb.plan.backups.location import Location
-from servicedb.plan.backups.pod import ASSERTIONS, CREDENTIALS, IDENTITY
+from servicedb.plan.backups.pod import ASSERTIONS, ASSERTIONS_FILE, CREDENTIALS, IDENTITY
 
 _TERMINATION_LOG = "--termination-log=/dev/termination-log"
 
@@ -50,9 +50,9 @@ def catalogue(place: Location, after: str | None) -> tuple[str, ...]:
 
 
 def verify(
-    place: Location, key: str, *, parallel: int, identity: bool, assertions: Iterable[str] = ()
+    place: Location, key: str, *, parallel: int, identity: bool, as_role: str, assertions: bool
 ) -> tuple[str, ...]:
-    """Restore `key` into the scratch database, and compare. `assertions`: names of mounted files."""
+    """Restore `key` into the scratch database, and compare. With `assertions` a file of them is mounted."""
     return (
         "verify",
         f"--secret={CREDENTIALS}",
@@ -61,7 +61,8 @@ def verify(
         f"--key={key}",
         f"--parallel={parallel}",
         *((f"--identity={IDENTITY}/identity",) if identity else ()),
-        *(f"--assertion={ASSERTIONS}/{name}" for name in assertions),
+        f"--as-role={as_role}",
+        *((f"--assertion={ASSERTIONS}/{ASSERTIONS_FILE}",) if assertions else ()),
     )
 
 

@@ -82,8 +82,10 @@ def key_of(backup: DatabaseBackup) -> str | None:
 
 
 def is_stored(backup: DatabaseBackup) -> bool:
-    """Whether it stands for a backup that is in the store, as far as is known."""
-    return key_of(backup) is not None and not backup.status.gone
+    """Whether it stands for a backup that is in the store and whole, as far as is known."""
+    ready = condition_of(backup.status.conditions, READY)
+    is_damaged = ready is not None and ready.reason == "Damaged"
+    return key_of(backup) is not None and not backup.status.gone and not is_damaged
 
 
 def absent(seen: Iterable[DatabaseBackup], listed: Iterable[str], *, after: str | None, up_to: str | None) -> list[str]:

@@ -36,11 +36,12 @@ LONGEST_NAME: Final = 52
 CREDENTIALS: Final = "/run/servicedb/credentials"
 IDENTITY: Final = "/run/servicedb/identity"
 ASSERTIONS: Final = "/run/servicedb/assertions"
+ASSERTIONS_FILE: Final = "assertions.json"
 
 _HASH = 10
 _RESTARTS = 2
 _USER = 65532
-_CONNECTION, _ASSERTION = f"connection.{GROUP}", f"assertions.{GROUP}"
+_CONNECTION, _ASSERTIONS = f"connection.{GROUP}", f"{GROUP}/assertions"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,7 @@ class Task:
     """What a pod does. `arguments` is the command line, in which nothing is secret.
 
     `login` is the Secret with user and password for `endpoint`; `identity` the Secret with age's private key;
-    `assertions` files by their names.
+    `assertions` is JSON, a list of them.
     """
 
     work: Work
@@ -71,7 +72,7 @@ class Task:
     login: str | None = None
     endpoint: Endpoint | None = None
     identity: str | None = None
-    assertions: Mapping[str, str] = field(default_factory=dict)
+    assertions: str | None = None
     notes: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -223,9 +224,8 @@ def _volumes(task: Task) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     if task.identity is not None:
         secret = {"secret": {"name": task.identity, "items": [{"key": "identity", "path": "identity"}]}}
         found.append(_projected("identity", IDENTITY, [secret]))
-    if task.assertions:
-        files = {file: name for name, _ in _files(task) if (file := _file(name, _ASSERTION)) is not None}
-        found.append(_projected("assertions", ASSERTIONS, [_as_files(files)]))
+    if task.assertions is not None:
+        found.append(_projected("assertions", ASSERTIONS, [_as_files({ASSERTIONS_FILE: _ASSERTIONS})]))
     for place in task.locations:
         if place.volume is not None and place.mount is not None:
             found.append((place.volume, place.mount))
@@ -253,8 +253,8 @@ def _files(task: Task) -> Iterator[tuple[str, str]]:
         yield f"{_CONNECTION}/sslmode", task.endpoint.sslmode
         if task.endpoint.ca_certificate is not None:
             yield f"{_CONNECTION}/ca.crt", task.endpoint.ca_certificate
-    for name, content in task.assertions.items():
-        yield f"{_ASSERTION}/{name}", content
+    if task.assertions is not None:
+        yield _ASSERTIONS, task.assertions
 
 
 def _file(annotation: str, prefix: str) -> str | None:

@@ -16,7 +16,7 @@ STORAGE: Final = "StorageReachable"
 
 _ORDER: Final = (LAST_BACKUP, RECOVERY_POINT, STORAGE, KEY_USABLE, LAST_VERIFY, LAST_PRUNE)
 _OF_STORAGE: Final = "Storage"
-OF_THE_KEY: Final = frozenset({"WrongIdentity", "WrongKey", "NoIdentity", "KeyUnusable"})
+OF_THE_KEY: Final = frozenset({"BadIdentity", "NoIdentity", "WrongKey"})
 """Reasons of a verification that speak of the private key, not of the backup."""
 
 
