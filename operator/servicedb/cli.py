@@ -15,6 +15,7 @@ from kubernetes.aio.config import ConfigException
 from servicedb.adopt_command import run_adopt
 from servicedb.api.common import Unreadable
 from servicedb.api.crd import crd_files
+from servicedb.backup_command import backup
 from servicedb.errors import Problem
 from servicedb.handlers import watch
 from servicedb.kube.client import ApiError
@@ -24,6 +25,7 @@ from servicedb.postgres.server import server_sql as sql_for_admin
 from servicedb.reconcile.files import Unplannable, plan_files, service_databases
 from servicedb.reconcile.run import run as run_operator
 from servicedb.reference import reference_files
+from servicedb.restore_command import restore, verify
 from servicedb.settings import InvalidSetting, Settings
 from servicedb.tables import print_table
 
@@ -58,6 +60,9 @@ def server_sql(admin: str) -> None:
 
 
 main.add_command(migrate)
+main.add_command(backup)
+main.add_command(verify)
+main.add_command(restore)
 
 _WRITE = click.option(
     "--write", type=click.Path(file_okay=False, path_type=Path), help="Write the files into this folder."

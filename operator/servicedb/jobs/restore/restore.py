@@ -47,7 +47,7 @@ def restore(request: Request, connect_to: Connect, store: Store, progress: Progr
         with Target.open(way, wait=request.wait, tell=progress.tell) as target:
             begun = time.monotonic()
             objects = load(request, backup, target, connect_to, progress)
-            lost = target.give_back(backup.manifest, objects, request.roles, target.present())
+            lost = target.give_back(backup.manifest, objects, target.names(backup.manifest, request.roles))
             compare(request, backup, objects, target, result, lost)
             target.analyze()
         result.reason = "Restored"
@@ -118,9 +118,10 @@ class _Loading:
     failure: Failure = field(default_factory=Failure)
 
     def run(self, schema: bytes, objects: Objects) -> None:
-        present = self.target.present()
+        schemas = self.target.schemas()
+        names = self.target.names(self.backup.manifest, self.request.roles)
         listed = {
-            section: wanted(entries(self.scripts.listing([schema], section)), objects, present)
+            section: wanted(entries(self.scripts.listing([schema], section)), objects, schemas, names)
             for section in (_PRE, _POST)
         }
         self.progress.begin(sum(part.raw_bytes for part in self.backup.manifest.parts))

@@ -36,7 +36,7 @@ def names(
             found[role.name] = given[role.name]
         elif role.kind == "owner":
             found[role.name] = owner
-        elif role.name == "pg_database_owner":
+        elif role.name.startswith("pg_"):  # PostgreSQL's own are the same everywhere
             found[role.name] = role.name
         elif like in existing:
             found[role.name] = like

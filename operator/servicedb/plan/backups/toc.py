@@ -4,10 +4,11 @@ Source: PostgreSQL documentation, pg_restore, "--use-list".
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from servicedb.plan.backups.objects import Objects
+from servicedb.plan.backups.privileges import Names
 
 _LINE = re.compile(r"(?P<id>[0-9]+); (?P<catalog>[0-9]+) (?P<oid>[0-9]+) (?P<what>.*)")
 
@@ -48,30 +49,22 @@ def entries(listing: str) -> tuple[Entry, ...]:
     return tuple(Entry(one[0], int(one["catalog"]), int(one["oid"]), one["what"]) for one in found if one)
 
 
-@dataclass(frozen=True, slots=True)
-class Present:
-    """What the target has before a restore: its schemas, and the roles that a name of the backup's stands for."""
-
-    schemas: frozenset[str]
-    roles: frozenset[str]
-
-
-def wanted(listed: Iterable[Entry], objects: Objects, present: Present) -> tuple[Entry, ...]:
-    """Those to restore: no schema that is there, and no policy for roles that go by another name here."""
-    schemas = {one.oid: one.schema_ for one in objects.objects if one.catalog == _NAMESPACE}
-    policies = {policy.oid for policy in objects.policies if not named_alike(policy.roles, present)}
+def wanted(listed: Iterable[Entry], objects: Objects, schemas: Collection[str], names: Names) -> tuple[Entry, ...]:
+    """Those to restore: none of `schemas`, which are there, and no policy for roles that go by other names here."""
+    there = {one.oid: one.schema_ for one in objects.objects if one.catalog == _NAMESPACE}
+    policies = {policy.oid for policy in objects.policies if not named_alike(policy.roles, names)}
     return tuple(
         one
         for one in listed
         if not one.what.startswith(_NEVER)
-        and not (one.catalog == _NAMESPACE and schemas.get(one.oid) in present.schemas)
+        and not (one.catalog == _NAMESPACE and there.get(one.oid) in schemas)
         and not (one.catalog == _POLICY and one.oid in policies)
     )
 
 
-def named_alike(roles: Iterable[str], present: Present) -> bool:
-    """Whether `roles` (empty: PUBLIC) are the same here as in the backup."""
-    return all(not role or role in present.roles for role in roles)
+def named_alike(roles: Iterable[str], names: Names) -> bool:
+    """Whether `roles` (empty: PUBLIC) go by the same names here."""
+    return all(names.here(role) == role for role in roles)
 
 
 def by_table(listed: Sequence[Entry], tables: dict[int, int], parallel: int) -> tuple[list[list[Entry]], list[Entry]]:

@@ -8,8 +8,8 @@ from psycopg import Connection, sql
 
 from servicedb.plan.backups.manifest import Manifest
 from servicedb.plan.backups.objects import PUBLIC, DefaultPrivileges, Object, Objects, Policy, Privilege
-from servicedb.plan.backups.privileges import Change, Names, changes, names, translated
-from servicedb.plan.backups.toc import Present, named_alike
+from servicedb.plan.backups.privileges import Change, Names, changes, translated
+from servicedb.plan.backups.toc import named_alike
 from servicedb.postgres.backups.objects import Found, built_in_privileges, default_privileges, found
 
 _COMMANDS: Mapping[str, LiteralString] = {"*": "ALL", "r": "SELECT", "a": "INSERT", "w": "UPDATE", "d": "DELETE"}
@@ -53,28 +53,15 @@ class Standing:
 
 
 def give_back(
-    connection: Connection[Any],
-    manifest: Manifest,
-    kept: Objects,
-    standing: Standing,
-    given: Mapping[str, str],
-    present: Present,
+    connection: Connection[Any], manifest: Manifest, kept: Objects, standing: Standing, called: Names
 ) -> tuple[str, ...]:
-    """Make the policies and give the privileges of `kept`, by names of here; `given` are names that a person gave.
+    """Make the policies that pg_restore left out, and give the privileges of `kept`, by the names of here.
 
-    Gives a sentence for each entry that stands for nobody here, and for each that could not be given.
+    Gives a sentence for each entry that stands for nobody here.
     """
-    called = names(
-        manifest.roles,
-        source=manifest.database,
-        target=standing.name,
-        owner=standing.owner,
-        existing=present.roles,
-        given=given,
-    )
     back = _Back(connection, manifest, standing, called, [])
     for policy in kept.policies:
-        if not named_alike(policy.roles, present):
+        if not named_alike(policy.roles, called):
             back.make_policy(policy)
     back.defaults(kept.default_privileges)
     back.objects({(one.kind, one.identity): one for one in kept.objects})

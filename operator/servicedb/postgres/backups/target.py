@@ -14,8 +14,8 @@ from servicedb.errors import Terminal
 from servicedb.plan.backups.comparison import Restored
 from servicedb.plan.backups.manifest import Extension, Manifest, Table
 from servicedb.plan.backups.objects import Objects
+from servicedb.plan.backups.privileges import Names, names
 from servicedb.plan.backups.relations import Counted, counted
-from servicedb.plan.backups.toc import Present
 from servicedb.postgres.backups import facts as facts_of
 from servicedb.postgres.backups.counts import count
 from servicedb.postgres.backups.objects import objects
@@ -45,10 +45,6 @@ JOIN pg_namespace n ON n.oid = o.schema, pg_identify_object(o.class, o.oid, 0) i
 WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
   AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = o.class AND d.objid = o.oid AND d.deptype = 'e')
 ORDER BY 1 LIMIT 4
-"""
-
-_PRESENT: LiteralString = """
-SELECT ARRAY(SELECT nspname::text FROM pg_namespace) AS schemas, ARRAY(SELECT rolname::text FROM pg_roles) AS roles
 """
 
 
@@ -139,19 +135,29 @@ class Target:
             for one in wanted:
                 self._connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(one)))
 
-    def present(self) -> Present:
-        """The schemas and roles that there are."""
+    def schemas(self) -> frozenset[str]:
+        """Those that there are."""
         with translated():
-            row = self._connection.execute(_PRESENT).fetchone()
-        assert row is not None
-        return Present(frozenset(row[0]), frozenset(row[1]))
+            rows = self._connection.execute("SELECT nspname FROM pg_catalog.pg_namespace").fetchall()
+        return frozenset(row[0] for row in rows)
 
-    def give_back(
-        self, manifest: Manifest, kept: Objects, given: Mapping[str, str], present: Present
-    ) -> tuple[str, ...]:
+    def names(self, manifest: Manifest, given: Mapping[str, str]) -> Names:
+        """What the roles of the backup are called here; `given` are names that a person gave."""
+        with translated():
+            rows = self._connection.execute("SELECT rolname FROM pg_catalog.pg_roles").fetchall()
+        return names(
+            manifest.roles,
+            source=manifest.database,
+            target=self.standing.name,
+            owner=self.standing.owner,
+            existing={row[0] for row in rows},
+            given=given,
+        )
+
+    def give_back(self, manifest: Manifest, kept: Objects, called: Names) -> tuple[str, ...]:
         """Policies and privileges, by names of here. Gives a sentence for each entry that stands for nobody."""
         with translated():
-            return give_back(self._connection, manifest, kept, self.standing, given, present)
+            return give_back(self._connection, manifest, kept, self.standing, called)
 
     def look(self, recorded: Sequence[Table], parallel: int) -> Restored:
         """What is there now, with fingerprints made as the `recorded` ones were."""
