@@ -19,9 +19,11 @@ from servicedb.backup_command import backup
 from servicedb.errors import Problem
 from servicedb.handlers import watch
 from servicedb.kube.client import ApiError
+from servicedb.list_command import list_
 from servicedb.logs import set_up
 from servicedb.migrate_command import migrate
 from servicedb.postgres.server import server_sql as sql_for_admin
+from servicedb.prune_command import prune
 from servicedb.reconcile.files import Unplannable, plan_files, service_databases
 from servicedb.reconcile.run import run as run_operator
 from servicedb.reference import reference_files
@@ -59,10 +61,12 @@ def server_sql(admin: str) -> None:
     click.echo(sql_for_admin(admin), nl=False)
 
 
+main.add_command(list_)
 main.add_command(migrate)
 main.add_command(backup)
 main.add_command(verify)
 main.add_command(restore)
+main.add_command(prune)
 
 _WRITE = click.option(
     "--write", type=click.Path(file_okay=False, path_type=Path), help="Write the files into this folder."

@@ -14,12 +14,12 @@ from servicedb.plan.migrations.versions import Version
 
 Command = Callable[..., None]
 
-_DURATION = re.compile(r"(?P<number>[0-9]+)(?P<unit>ms|s|m|h)?", re.ASCII)
-_MILLISECONDS = {"ms": 1, "s": 1000, None: 1000, "m": 60_000, "h": 3_600_000}
+_DURATION = re.compile(r"(?P<number>[0-9]+)(?P<unit>ms|s|m|h|d)?", re.ASCII)
+_MILLISECONDS = {"ms": 1, "s": 1000, None: 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 
 
 class Duration(click.ParamType[int]):
-    """`3s`, `500ms`, `1h`; without a unit seconds. In milliseconds."""
+    """`3s`, `500ms`, `1h`, `30d`; without a unit seconds. In milliseconds."""
 
     name = "duration"
 
@@ -27,7 +27,7 @@ class Duration(click.ParamType[int]):
         if isinstance(value, int):
             return value
         if not (found := _DURATION.fullmatch(value)):
-            self.fail(f"{value} is no duration; write 500ms, 3s, 5m or 1h", param, ctx)
+            self.fail(f"{value} is no duration; write 500ms, 3s, 5m, 1h or 30d", param, ctx)
         return int(found["number"]) * _MILLISECONDS[found["unit"]]
 
 
