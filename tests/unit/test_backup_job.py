@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from servicedb.api.backup_schedule import BackupSchedule
+from servicedb.cli import main
 from servicedb.plan.backups import command
 from servicedb.plan.backups.location import Use, locations, same_place
 from servicedb.plan.backups.pod import (
@@ -229,3 +230,40 @@ def test_rules_that_are_left_out_are_not_said() -> None:
     )
     assert [word for word in line if "daily" in word or "within" in word] == []
     assert "--time-zone=Europe/Berlin" in line
+
+
+def lines() -> list[tuple[str, ...]]:
+    spec = schedule().spec
+    place = locations(spec, "Read")[0]
+    assert spec.retention is not None
+    return [
+        task(schedule()).arguments,
+        task(schedule(MINIMAL_SCHEDULE)).arguments,
+        command.catalogue(place, None),
+        command.catalogue(place, KEY),
+        command.verify(place, KEY, parallel=2, identity=True, as_role="scratch__owner", assertions=True),
+        command.restore(
+            place,
+            KEY,
+            parallel=2,
+            identity=True,
+            as_role="onboarding__owner",
+            schemas=["public"],
+            roles=[("old__app", "new__app")],
+        ),
+        command.prune(
+            place,
+            spec.retention,
+            time_zone="Etc/UTC",
+            verified=[KEY],
+            pinned=[KEY],
+            live=["pod-1:1"],
+        ),
+    ]
+
+
+@pytest.mark.parametrize("line", lines(), ids=lambda line: line[0])
+def test_the_commands_understand_every_line(line: tuple[str, ...]) -> None:
+    one = main.commands[line[0]]
+    context = one.make_context(line[0], list(line[1:]))
+    assert not context.args

@@ -25,6 +25,7 @@ from servicedb.plan.backups.entries import (
 from servicedb.plan.backups.location import locations
 from servicedb.plan.backups.pod import Task, hashed_name, job
 from servicedb.plan.backups.progress import Ended, lost
+from servicedb.plan.backups.standing import STORAGE
 from servicedb.plan.conditions import READY, Finding, condition_of
 from servicedb.reconcile.backup_observe import Outcome, Seen
 from servicedb.reconcile.job_ground import image
@@ -56,9 +57,10 @@ async def list_store(seen: Seen) -> Outcome:
     if not begun and not _is_due(seen) and handled.listed_at is not None:
         return Outcome(again=[handled.listed_at + _EACH])
     asked = schedule.metadata.annotations.get(RECONCILE_AT, "")
-    name = hashed_name(
-        schedule.metadata.name, schedule.metadata.uid, "list", str(handled.listed_at), handled.listed_up_to or "", asked
-    )
+    of = (str(schedule.metadata.generation), str(handled.listed_at), handled.listed_up_to or "", asked)
+    name = hashed_name(schedule.metadata.name, schedule.metadata.uid, "list", *of)
+    for one in [each for each in seen.done if each.work == "list" and each.name != name]:
+        await seen.drop(one)
     if (one := seen.ended(name)) is None:
         if seen.job(name) is None:
             await seen.make(job(await _task(seen), name))
@@ -66,7 +68,8 @@ async def list_store(seen: Seen) -> Outcome:
     if one.told.problem is not None:
         if now - one.at > _PAUSE:
             await seen.drop(one)
-        problem = type(one.told.problem)(one.told.problem.reason, f"the store can't be listed: {one.told.problem}")
+        words = f"the store can't be listed: {one.told.problem}"
+        problem = type(one.told.problem)(one.told.problem.reason, words, condition=STORAGE)
         return Outcome(again=[one.at + _PAUSE], problems=[problem])
     await _read(seen, one, after=handled.listed_up_to)
     await seen.drop(one)

@@ -74,7 +74,6 @@ def restore(
     identity: bool,
     as_role: str | None,
     schemas: Iterable[str],
-    tables: Iterable[str],
     roles: Iterable[tuple[str, str]],
 ) -> tuple[str, ...]:
     """Restore `key`. `roles`: those of the backup, and what stands for them here."""
@@ -87,7 +86,6 @@ def restore(
         f"--parallel={parallel}",
         *((f"--identity={IDENTITY}/identity",) if identity else ()),
         *(f"--schema={schema}" for schema in schemas),
-        *(f"--table={table}" for table in tables),
         *(f"--role={old}={new}" for old, new in roles),
         *((f"--as-role={as_role}",) if as_role is not None else ()),
     )
