@@ -59,8 +59,8 @@ async def list_store(seen: Seen) -> Outcome:
     asked = schedule.metadata.annotations.get(RECONCILE_AT, "")
     of = (str(schedule.metadata.generation), str(handled.listed_at), handled.listed_up_to or "", asked)
     name = hashed_name(schedule.metadata.name, schedule.metadata.uid, "list", *of)
-    for one in [each for each in seen.done if each.work == "list" and each.name != name]:
-        await seen.drop(one)
+    for other in [each for each in seen.done if each.work == "list" and each.name != name]:
+        await seen.drop(other)
     if (one := seen.ended(name)) is None:
         if seen.job(name) is None:
             await seen.make(job(await _task(seen), name))
