@@ -61,9 +61,9 @@ def server_sql(admin: str) -> None:
     click.echo(sql_for_admin(admin), nl=False)
 
 
-main.add_command(list_)
 main.add_command(migrate)
 main.add_command(backup)
+main.add_command(list_)
 main.add_command(verify)
 main.add_command(restore)
 main.add_command(prune)
