@@ -22,6 +22,7 @@ class Marker:
     the database's, known once it has been opened. When the object was found gone `released` is set, or with policy
     Delete `deleted_at`, and when the drop has begun `dropping`, each to the time (RFC 3339). `shared_with` are the
     roles that owned something in a database that servicedb did not make, and keep what they could do; None: nobody.
+    `job` is the Job that a scratch database was made for, at the time `since`: for that one there is no object.
     """
 
     cluster: str
@@ -37,6 +38,8 @@ class Marker:
     deleted_at: str | None = None
     dropping: str | None = None
     shared_with: tuple[str, ...] | None = None
+    job: str | None = None
+    since: str | None = None
 
     @property
     def let_go(self) -> bool:
@@ -74,8 +77,8 @@ class Marker:
         except TypeError:
             return None
         needed = (marker.cluster, marker.crd, marker.namespace, marker.namespace_uid, marker.name, marker.uid)
-        times = [time for time in (marker.released, marker.deleted_at, marker.dropping) if time is not None]
-        texts = (*needed, marker.policy, marker.grace, *times)
+        optional = (marker.released, marker.deleted_at, marker.dropping, marker.job, marker.since)
+        texts = (*needed, marker.policy, marker.grace, *(text for text in optional if text is not None))
         if not all(isinstance(text, str) for text in texts) or "" in needed:
             return None
         return marker if marker.oid is None or type(marker.oid) is int else None  # True is an int, too

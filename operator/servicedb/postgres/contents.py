@@ -20,3 +20,15 @@ async def a_table(inside: Session) -> str | None:
     where it holds none. Those of extensions don't count."""
     row = await (await inside.execute(_A_TABLE)).fetchone()
     return str(row[0]) if row is not None else None
+
+
+async def size_of_databases(connection: Session, prefix: str, *, but: str) -> int:
+    """What the databases take, in bytes, whose names begin with `prefix`, one of them left out."""
+    row = await (
+        await connection.execute(
+            b"SELECT coalesce(sum(pg_database_size(oid)), 0)::bigint FROM pg_database"
+            b" WHERE starts_with(datname, %s) AND datname <> %s AND pg_has_role(datdba, 'USAGE')",
+            (prefix, but),
+        )
+    ).fetchone()
+    return int(row[0]) if row is not None else 0

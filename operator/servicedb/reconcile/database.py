@@ -74,7 +74,7 @@ def _as_seen_here(problem: Problem) -> Problem:
 async def _bring(key: Key, sdb: ServiceDatabase, world: World) -> tuple[float | None, Retryable | None]:
     """The seconds until something falls due by itself, None where nothing does; and what is to be tried again, but
     has been reported already."""
-    server = await _usable_server(sdb, world)
+    server = await usable_server(sdb, world)
     marker = await marker_of(sdb, server, world)
     check_same_server(sdb, server)
     asked = await decide(sdb, server, world)
@@ -144,7 +144,8 @@ async def _at_rest(key: Key, sdb: ServiceDatabase, wanted: Wanted, server: Serve
         return None
 
 
-async def _usable_server(sdb: ServiceDatabase, world: World) -> Server:
+async def usable_server(sdb: ServiceDatabase, world: World) -> Server:
+    """The server that the object names, looked at and in order; raises a Problem or TryAgain where it is not."""
     name = sdb.spec.server_ref.name
     server = world.servers.get(name)
     if server is None:
@@ -221,7 +222,7 @@ def check_limits(wanted: Wanted, server: Server) -> None:
     if wanted.database in server.markers:
         return
     limits = server.resource.spec.limits
-    living = [marker for marker in server.markers.values() if not marker.let_go]
+    living = [marker for marker in server.markers.values() if not (marker.let_go or marker.job)]
     of_namespace = sum(
         (marker.cluster, marker.namespace) == (wanted.marker.cluster, wanted.marker.namespace) for marker in living
     )

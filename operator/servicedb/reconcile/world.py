@@ -36,7 +36,8 @@ class Server:
     """A DatabaseServer as it was last looked at. `problem` says why it can't be used, None when it can.
 
     `markers` follows what is made between two scans, so that limits hold. `absent` is when each object was first
-    found gone, `counted` how many databases the status speaks of.
+    found gone, `done` are scratch databases that nobody needs any more, `counted` how many databases the status speaks
+    of.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Server:
     scanned_at: float = 0.0
     markers: dict[str, Marker] = field(default_factory=dict)
     absent: dict[str, datetime] = field(default_factory=dict)
+    done: set[str] = field(default_factory=set)
     counted: int | None = None
 
     @property
