@@ -98,7 +98,8 @@ def test_each_use_has_its_own_keys(use: Use, secret: str) -> None:
 
 def test_where_there_is_one_secret_it_is_used_for_everything() -> None:
     of = schedule(MINIMAL_SCHEDULE)
-    for use in ("Write", "Read", "Prune"):
+    uses: tuple[Use, ...] = ("Write", "Read", "Prune")
+    for use in uses:
         pod = pod_of(job(task(of, locations=locations(of.spec, use), login=None), "x"))
         assert {name for name, _ in secrets_of(pod)} == {"backups"}
 
@@ -128,7 +129,8 @@ def test_the_pod_is_restricted_and_has_no_token() -> None:
 
 def test_a_volume_is_only_read_by_what_only_reads() -> None:
     of = schedule(MINIMAL_SCHEDULE, {"spec.storage": {"volume": {"claimName": "backups", "path": "kyc"}}})
-    for use, read_only in (("Write", False), ("Read", True), ("Prune", False)):
+    uses: tuple[tuple[Use, bool], ...] = (("Write", False), ("Read", True), ("Prune", False))
+    for use, read_only in uses:
         (place,) = locations(of.spec, use)
         assert place.url == "file:///run/servicedb/stores/0/kyc"
         assert place.mount is not None

@@ -24,7 +24,13 @@ def failure(reason: str, *, terminal: bool = False) -> Failure:
 
 
 def database(name: str = "onboarding", **changes: Any) -> ScheduledDatabaseStatus:
-    fields = {"name": name, "last_success": RECENT, "last_key": "k", "last_verified": RECENT, "backups": 1}
+    fields: dict[str, Any] = {
+        "name": name,
+        "last_success": RECENT,
+        "last_key": "k",
+        "last_verified": RECENT,
+        "backups": 1,
+    }
     return ScheduledDatabaseStatus(**(fields | changes))
 
 
