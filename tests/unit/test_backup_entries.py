@@ -21,7 +21,7 @@ from servicedb.plan.backups.entries import (
     shown_seconds,
 )
 from servicedb.plan.backups.pod import DATABASE, KEY, WORK
-from servicedb.plan.backups.progress import database_status, ended, live_runs, lost
+from servicedb.plan.backups.progress import database_status, ended, live_runs, lost, newly_made
 from servicedb.plan.backups.quantity import in_bytes
 
 from tests.api.examples import FULL_SCHEDULE, MINIMAL_BACKUP, MINIMAL_DATABASE, MINIMAL_SCHEDULE, Manifest, changed
@@ -156,6 +156,13 @@ def test_a_result_that_was_lost_is_neither_success_nor_failure_but_has_the_store
     done = ended([one], [pod("a", None)])
     assert lost(done)
     assert database_status("onboarding", None, [], done).failure is None
+
+
+def test_what_a_job_made_is_counted_once_and_not_again_when_it_is_pruned() -> None:
+    done = ended([job("a", "backup")], [pod("a", TOLD | {"startedAt": "2026-03-01T02:00:00Z"})])
+    assert [one.key for one in newly_made(done, [])] == [key(1)]
+    counted = ScheduledDatabaseStatus(name="onboarding", last_success=datetime(2026, 3, 1, 2, tzinfo=UTC))
+    assert newly_made(done, [counted]) == []
 
 
 def test_the_jobs_of_other_databases_do_not_count() -> None:

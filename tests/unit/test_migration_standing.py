@@ -150,9 +150,13 @@ def test_rows_of_seeds_are_kept_until_they_are_cleared() -> None:
 
 def test_what_can_t_be_done_yet_is_said_field_by_field() -> None:
     with pytest.raises(Terminal) as raised:
-        check_supported(MigrationRun.parse(FULL_RUN).spec)
+        check_supported(run({"spec.tenants": {"query": "SELECT 1"}, "spec.action": "Plan"}).spec)
     assert raised.value.reason == "NotSupported"
-    assert "spec.requireBackup" in raised.value.message
+    assert "spec.tenants.query, spec.tenants with action Plan" in raised.value.message
+
+
+def test_all_else_is_supported() -> None:
+    check_supported(MigrationRun.parse(FULL_RUN).spec)
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,6 @@ def check_supported(spec: MigrationRunSpec) -> None:
     asked = {
         "tenants.query": tenants is not None and tenants.query is not None,
         f"tenants with action {spec.action}": tenants is not None and spec.action != "Up",
-        "requireBackup": spec.require_backup is not None,
     }
     if fields := [f"spec.{name}" for name, there in asked.items() if there]:
         raise Terminal(

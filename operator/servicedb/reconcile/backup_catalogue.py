@@ -24,7 +24,7 @@ from servicedb.plan.backups.entries import (
 )
 from servicedb.plan.backups.location import locations
 from servicedb.plan.backups.pod import Task, hashed_name, job
-from servicedb.plan.backups.progress import Ended, lost
+from servicedb.plan.backups.progress import Ended, lost, newly_made
 from servicedb.plan.backups.standing import STORAGE
 from servicedb.plan.conditions import READY, Finding, condition_of
 from servicedb.reconcile.backup_observe import Outcome, Seen
@@ -38,12 +38,7 @@ _PAUSE = timedelta(minutes=2)
 
 async def record(seen: Seen) -> None:
     """Have an object for each backup that a Job has made, and write what verifications found into theirs."""
-    made = [
-        Entry(key, one.database, facts_of(one.told))
-        for one in seen.done
-        if one.work == "backup" and one.told.problem is None and (key := one.told.text("key")) is not None
-    ]
-    await _record(seen, made)
+    await _record(seen, newly_made(seen.done, seen.schedule.status.databases))
     for one in seen.done:
         if one.work == "verify" and one.key is not None:
             await _record_verification(seen, one, one.key)
@@ -149,7 +144,8 @@ async def _record(seen: Seen, entries: list[Entry]) -> None:
     by_key = {entry.key: entry for entry in entries}
     for backup in seen.backups:
         entry = by_key.get(backup.spec.key or "")
-        if entry is not None and backup.status.key is None:  # killed between its making and its status
+        is_empty = condition_of(backup.status.conditions, READY) is None  # killed between its making and its status
+        if entry is not None and is_empty:
             await _fill(seen, backup, entry)
     for entry in missing_entries(entries, seen.backups):
         manifest = entry_manifest(seen.schedule, entry)
@@ -184,8 +180,8 @@ async def _record_verification(seen: Seen, one: Ended, of_key: str) -> None:
     at = one.at.isoformat().replace("+00:00", "Z")
     before = condition_of(backup.status.conditions, VERIFIED)
     if problem is None:
-        if backup.status.verified_at is None or backup.status.verified_at < one.at:
-            message = f"restored on trial and found whole by Job {one.name}"
+        message = f"restored on trial and found whole by Job {one.name}"
+        if before is None or before.message != message:
             found = [STORED, Finding(VERIFIED, "True", "Verified", message)]
             await report(seen.world, key, backup, found, {"verifiedAt": at})
             await _again(seen, backup, key)

@@ -56,8 +56,9 @@ def _is_done(backup: DatabaseBackup) -> bool:
 async def _keep(key: Key, backup: DatabaseBackup, world: World) -> None:
     """Say again what is known, for the present generation. A schedule's entry is filled by its schedule."""
     if (ready := condition_of(backup.status.conditions, READY)) is None:
-        if backup.spec.schedule_ref is not None:
+        if backup.spec.schedule_ref is not None:  # which fills it in
             world.enqueue(Key(BACKUP_SCHEDULES, key.namespace, backup.spec.schedule_ref.name))
+            return
         ready_now = Finding(READY, "Unknown", "NotListed", "the store was not listed yet")
         await report(world, key, backup, [ready_now], {"key": backup.spec.key})
         return

@@ -23,6 +23,7 @@ from servicedb.plan.migration_standing import ended, seen_in, settled
 from servicedb.reconcile.job_ground import check_service_account, endpoint, image
 from servicedb.reconcile.queue import TryAgain
 from servicedb.reconcile.report import report
+from servicedb.reconcile.required_backup import check_backup
 from servicedb.reconcile.world import World
 
 _SOON, _LATER = 1.0, 5.0
@@ -82,6 +83,7 @@ async def _make(run: Run) -> Json:
     check_ready(run.database)
     migrator = run.database.spec.roles.migrator
     assert migrator is not None
+    await check_backup(run.resource, run.database, run.world)
     await check_service_account(run.world, run.key.namespace, run.resource.spec.job.service_account_name)
     order = Order(
         run.resource,

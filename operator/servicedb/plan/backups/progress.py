@@ -8,7 +8,7 @@ from typing import Any
 from servicedb.api.backup_schedule import Failure, ScheduledDatabaseStatus
 from servicedb.api.database_backup import DatabaseBackup
 from servicedb.errors import Retryable
-from servicedb.plan.backups.entries import is_stored, key_of, newest
+from servicedb.plan.backups.entries import Entry, facts_of, is_stored, key_of, newest
 from servicedb.plan.backups.pod import DATABASE, KEY, WORK
 from servicedb.plan.backups.result import Told, ended_at, told_by
 from servicedb.plan.migration_result import job_state
@@ -71,6 +71,23 @@ def database_status(
         failure=_failure(before.failure, [one for one in of_name if one.work == "backup"], success),
         verify_failure=_failure(before.verify_failure, [one for one in of_name if one.work == "verify"], verified),
     )
+
+
+def newly_made(done: Iterable[Ended], databases: Iterable[ScheduledDatabaseStatus]) -> list[Entry]:
+    """The backups that Jobs have made since the status of `databases` was written.
+
+    A Job is there for longer than the backup may be, which can be pruned: what was counted once is not made again.
+    """
+    known = {one.name: one.last_success for one in databases}
+    found = []
+    for one in done:
+        key, started = one.told.text("key"), one.told.text("startedAt")
+        if one.work != "backup" or one.told.problem is not None or key is None or started is None:
+            continue
+        last = known.get(one.database or "")
+        if last is None or datetime.fromisoformat(started) > last:
+            found.append(Entry(key, one.database, facts_of(one.told)))
+    return found
 
 
 def lost(done: Iterable[Ended]) -> bool:
