@@ -68,7 +68,7 @@ def test_wrong_keys_are_told_and_corrected_ones_are_used(vault: Vault) -> None:
     vault.shop.provision("carts")
     wrong = {name: value.decode() for name, value in vault.store.credentials.items()}
     vault.shop.tenant.add_secret("wrong", wrong | {"AWS_SECRET_ACCESS_KEY": "x" * 40})
-    vault.schedule("nightly", "carts", {"spec.storage": vault.storage("wrong")})
+    vault.schedule("nightly", "carts", {"spec.storage": vault.storage("nightly", "wrong")})
     vault.run_now("nightly")
     for kind in ("Ready", "LastBackupSucceeded", "StorageReachable"):
         refused = vault.wait("BackupSchedule", "nightly", of=kind, status="False", reason="StorageRefused")

@@ -43,11 +43,11 @@ class Vault:
     def namespace(self) -> str:
         return self.shop.tenant.name
 
-    def storage(self, keys: str = KEYS) -> dict[str, Any]:
+    def storage(self, folder: str, keys: str = KEYS) -> dict[str, Any]:
         return {
             "s3": {
                 "bucket": self.store.bucket,
-                "prefix": self.prefix,
+                "prefix": f"{self.prefix}/{folder}",
                 "endpoint": self.store.endpoint,
                 "forcePathStyle": True,
                 "writeSecretRef": {"name": keys},
@@ -59,13 +59,13 @@ class Vault:
         spec = {
             "databaseRefs": [{"name": database}],
             "schedule": f"0 0 1 {(datetime.now(UTC).month + 5) % 12 + 1} *",
-            "storage": self.storage(),
+            "storage": self.storage(name),
         }
         return self.objects.create(changed(self._object("BackupSchedule", name, spec), dict(changes or {})))
 
     def order(self, name: str, database: str, changes: Mapping[str, Any] | None = None) -> Manifest:
         """A DatabaseBackup that orders a backup of `database` into the store."""
-        spec = {"databaseRef": {"name": database}, "storage": self.storage()}
+        spec = {"databaseRef": {"name": database}, "storage": self.storage("orders")}
         return self.objects.create(changed(self._object("DatabaseBackup", name, spec), dict(changes or {})))
 
     def restore(self, name: str, backup: str, database: str, changes: Mapping[str, Any] | None = None) -> Manifest:

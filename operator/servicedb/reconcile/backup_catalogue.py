@@ -48,14 +48,14 @@ async def list_store(seen: Seen) -> Outcome:
     """List the store where that is due: at first, each day, when an annotation asks, and when something is missing."""
     schedule, now = seen.schedule, seen.world.now()
     handled = schedule.status.handled
-    begun = handled.listed_up_to is not None
-    if not begun and not _is_due(seen) and handled.listed_at is not None:
-        return Outcome(again=[handled.listed_at + _EACH])
     asked = schedule.metadata.annotations.get(RECONCILE_AT, "")
     of = (str(schedule.metadata.generation), str(handled.listed_at), handled.listed_up_to or "", asked)
     name = hashed_name(schedule.metadata.name, schedule.metadata.uid, "list", *of)
     for other in [each for each in seen.done if each.work == "list" and each.name != name]:
         await seen.drop(other)
+    begun = handled.listed_up_to is not None or seen.job(name) is not None
+    if not begun and not _is_due(seen) and handled.listed_at is not None:
+        return Outcome(again=[handled.listed_at + _EACH])
     if (one := seen.ended(name)) is None:
         if seen.job(name) is None:
             await seen.make(job(await _task(seen), name))
@@ -69,13 +69,13 @@ async def list_store(seen: Seen) -> Outcome:
     await _read(seen, one, after=handled.listed_up_to)
     await seen.drop(one)
     further = one.told.text("next")
-    listed_at = handled.listed_at if further is not None else now.replace(microsecond=0)
-    return Outcome(
-        handled={
-            "listedUpTo": further,
-            "listedAt": listed_at.isoformat().replace("+00:00", "Z") if listed_at is not None else None,
-        }
-    )
+    if further is not None:
+        return Outcome(handled={"listedUpTo": further})
+    whole: dict[str, object] = {
+        "listedUpTo": None,
+        "listedAt": now.replace(microsecond=0).isoformat().replace("+00:00", "Z"),
+    }
+    return Outcome(handled=whole | ({"reconcileAt": asked[:HANDLED_LENGTH]} if asked else {}))
 
 
 async def mark_gone(seen: Seen, backup: DatabaseBackup, reason: str, message: str) -> None:

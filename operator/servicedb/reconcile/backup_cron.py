@@ -51,7 +51,7 @@ async def run_now(seen: Seen) -> Outcome:
         job_name = hashed_name(name, schedule.metadata.uid, "run", asked)
         if seen.job(job_name) is None:
             await seen.make(job(await _task(seen, name, spread=False), job_name))
-    return Outcome()
+    return Outcome(handled={"runAt": asked[:HANDLED_LENGTH]})
 
 
 async def forget_old(seen: Seen) -> Outcome:

@@ -12,7 +12,7 @@ from servicedb.errors import Problem, Terminal
 from servicedb.kube import jobs, resources
 from servicedb.kube.client import Json
 from servicedb.kube.resources import DATABASE_BACKUPS, SERVICE_DATABASES, Key
-from servicedb.plan.backups.entries import is_stored, shown_seconds
+from servicedb.plan.backups.entries import belongs_to, is_stored, shown_seconds
 from servicedb.plan.backups.pod import Owner
 from servicedb.plan.backups.progress import Ended, ended
 from servicedb.plan.conditions import Finding
@@ -102,8 +102,8 @@ async def observe(key: Key, schedule: BackupSchedule, world: World) -> Seen:
             "several with narrower selectors",
         )
     path = resources.collection_in(namespace, DATABASE_BACKUPS)
-    selector = f"spec.scheduleRef.name={schedule.metadata.name}"
-    backups = [DatabaseBackup.parse(body) async for body in kube.list(path, fieldSelector=selector)]
+    every = [DatabaseBackup.parse(body) async for body in kube.list(path)]
+    backups = [one for one in every if belongs_to(schedule, one)]
     return Seen(
         key,
         schedule,

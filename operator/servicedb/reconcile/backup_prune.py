@@ -2,9 +2,12 @@
 
 import hashlib
 
+from servicedb.api.backup_schedule import BackupSchedule
+from servicedb.api.storage import Copy, Storage
+from servicedb.kube import resources
 from servicedb.plan.backups.command import prune as command
 from servicedb.plan.backups.entries import is_stored, key_of, newest
-from servicedb.plan.backups.location import locations
+from servicedb.plan.backups.location import locations, may_be_same_place
 from servicedb.plan.backups.pod import Task, hashed_name, job
 from servicedb.plan.backups.progress import Ended, live_runs
 from servicedb.plan.backups.standing import LAST_PRUNE
@@ -26,6 +29,12 @@ async def prune(seen: Seen) -> Outcome:
     after = hashlib.sha256("\n".join(keys).encode()).hexdigest()
     if after == schedule.status.handled.pruned_after:
         return Outcome()
+    if (shared := await _who_else_keeps_backups_there(seen)) is not None:
+        message = (
+            f"nothing is pruned: {shared} keeps its backups in the same place, and what one keeps the other would "
+            "delete; give each a prefix of its own"
+        )
+        return Outcome(found=[Finding(LAST_PRUNE, "False", "StorageShared", message)])
     places = locations(schedule.spec, "Prune")
     names = [
         hashed_name(schedule.metadata.name, schedule.metadata.uid, "prune", after, str(number))
@@ -41,6 +50,21 @@ async def prune(seen: Seen) -> Outcome:
     for one in done:
         await seen.drop(one)
     return Outcome(handled={"prunedAfter": after}, found=[_finding(done)])
+
+
+async def _who_else_keeps_backups_there(seen: Seen) -> str | None:
+    """Another schedule, of whatever namespace, with a place of this one. Retention goes by what lies in a place."""
+    own: list[Storage | Copy] = [seen.schedule.spec.storage, *seen.schedule.spec.copies]
+    async for body in seen.world.kube.list(resources.collection(resources.BACKUP_SCHEDULES)):
+        if body["metadata"]["uid"] == seen.schedule.metadata.uid or body["metadata"].get("deletionTimestamp"):
+            continue
+        other = BackupSchedule.parse(body)
+        theirs: list[Storage | Copy] = [other.spec.storage, *other.spec.copies]
+        if any(
+            may_be_same_place(seen.key.namespace, one, other.metadata.namespace, each) for one in own for each in theirs
+        ):
+            return f'BackupSchedule "{other.metadata.name}" of namespace "{other.metadata.namespace}"'
+    return None
 
 
 async def _task(seen: Seen, number: int) -> Task:

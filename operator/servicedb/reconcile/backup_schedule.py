@@ -8,7 +8,6 @@ from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from servicedb.api.backup_schedule import BackupSchedule, ScheduledDatabaseStatus
-from servicedb.api.common import HANDLED_LENGTH, RECONCILE_AT, RUN_AT
 from servicedb.errors import Problem, Retryable
 from servicedb.kube.resources import Key
 from servicedb.plan.backups.cron import last_due, next_due
@@ -72,16 +71,9 @@ async def _bring(key: Key, schedule: BackupSchedule, world: World) -> float | No
         again += outcome.again
         problems += outcome.problems
         told += outcome.found
-    handled |= _annotations(schedule)
     handled = {name: value for name, value in handled.items() if value is not None}
     await _report(seen, next_run, problems, told, handled)
     return _next_look(seen, again, next_run, problems)
-
-
-def _annotations(schedule: BackupSchedule) -> dict[str, str]:
-    asked = {"reconcileAt": RECONCILE_AT, "runAt": RUN_AT}
-    there = schedule.metadata.annotations
-    return {name: there[annotation][:HANDLED_LENGTH] for name, annotation in asked.items() if annotation in there}
 
 
 async def _report(

@@ -14,6 +14,7 @@ from servicedb.api.common import API_VERSION
 from servicedb.api.database_backup import LISTED_NOT_INCLUDED, DatabaseBackup
 from servicedb.api.service_database import ServiceDatabase
 from servicedb.plan.backups.keys import Key
+from servicedb.plan.backups.location import same_place
 from servicedb.plan.backups.result import Told
 from servicedb.plan.conditions import READY, Finding, condition_of
 
@@ -75,6 +76,17 @@ def missing_entries(entries: Iterable[Entry], seen: Iterable[DatabaseBackup]) ->
     known = {key_of(one) for one in seen}
     missing = {entry.key: entry for entry in entries if entry.key not in known}
     return list(missing.values())
+
+
+def belongs_to(schedule: BackupSchedule, backup: DatabaseBackup) -> bool:
+    """Whether it stands for a backup in the schedule's storage, or for one that is on its way there: one of its own, or
+    an order that names the same place."""
+    reference, storage = backup.spec.schedule_ref, backup.spec.storage
+    if storage is not None:
+        return same_place(storage, schedule.spec.storage) and (
+            backup.spec.key is None or (reference is not None and reference.name == schedule.metadata.name)
+        )
+    return reference is not None and reference.name == schedule.metadata.name
 
 
 def key_of(backup: DatabaseBackup) -> str | None:

@@ -49,9 +49,14 @@ def same_place(one: Storage | Copy, other: Storage | Copy) -> bool:
     return _address(one) == _address(other)
 
 
+def may_be_same_place(namespace: str, one: Storage | Copy, other_namespace: str, other: Storage | Copy) -> bool:
+    """`same_place`, for storages of two namespaces: claims of the same name are other volumes there."""
+    return same_place(one, other) and (one.s3 is not None or namespace == other_namespace)
+
+
 def _address(place: Storage | Copy) -> object:
     if place.s3 is not None:
-        return place.s3.bucket, place.s3.prefix, place.s3.endpoint, place.s3.region
+        return place.s3.bucket, place.s3.prefix, place.s3.endpoint
     return place.volume
 
 
