@@ -81,6 +81,20 @@ class Shop:
         wait_for(f"{name} {reason}", so, within=PATIENCE, told=lambda: self.told(name))
         return self.get(name)
 
+    def wait_told(self, name: str, reason: str, kind: str = "Ready") -> None:
+        """Wait until a condition says so, for now."""
+
+        def so() -> bool:
+            return (condition(self.get(name), kind) or {}).get("reason") == reason
+
+        wait_for(f"{name} {kind} {reason}", so, within=PATIENCE, told=lambda: self.told(name))
+
+    def jobs(self, name: str) -> list[Manifest]:
+        """The Jobs of a run that there are."""
+        uid = self.get(name)["metadata"]["uid"]
+        found = self.objects.listed("Job", self.tenant.name)
+        return [one for one in found if one["metadata"]["labels"].get(RUN_UID) == uid]
+
     def now(self) -> str:
         """The time as in a creationTimestamp."""
         return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

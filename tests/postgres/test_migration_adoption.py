@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
+from servicedb.jobs.migrate.request import Action
 from servicedb.plan.migrations.adoption import KNOWN, Foreign, foreign
 
 from tests.postgres.migrations import Database
@@ -140,3 +141,13 @@ def test_names_of_a_table_are_kept_where_there_is_no_file(database):
 def test_a_history_that_is_half_named_is_refused(format, columns, words):  # noqa: A002
     with pytest.raises(ValueError, match=words):
         foreign(format, **columns)
+
+
+@pytest.mark.parametrize("action", [Action.PLAN, Action.STATUS, Action.VERIFY])
+def test_a_look_counts_what_would_be_taken_over_and_takes_nothing_over(database, action):
+    as_owner(database, HISTORIES["Goose"])
+    result = database.run(action, FILES, adopt=KNOWN["Goose"])
+    assert (result.outcome, result.version, result.pending) == ("Succeeded", "2", ["3"])
+    assert database.value("SELECT to_regnamespace('servicedb_migrations')") is None
+    as_owner(database, HISTORIES["GolangMigrate"].replace("false", "true"))
+    assert database.run(action, FILES, adopt=KNOWN["GolangMigrate"]).reason == "HalfApplied"

@@ -14,6 +14,7 @@ from servicedb.plan.steps import (
     CREATION,
     DELETION,
     DEPARTURE,
+    MIGRATION,
     REPAIR,
     ROTATION,
     UNDO,
@@ -39,6 +40,7 @@ from servicedb.plan.steps import (
     GrantOnDatabase,
     GrantOnObjects,
     GrantOnSchema,
+    MigrationStep,
     NoteGranted,
     NoteOnLogin,
     OpenDatabase,
@@ -226,11 +228,13 @@ def test_each_step_is_written_so(step, expected):
 
 
 def test_every_kind_of_step_is_in_the_table_or_needs_no_sql():
-    needing_sql = {kind for kind in kinds() if not issubclass(kind, SecretStep | SetPassword | DeleteSecret)}
+    needing_sql = {
+        kind for kind in kinds() if not issubclass(kind, SecretStep | SetPassword | DeleteSecret | MigrationStep)
+    }
     assert needing_sql == {type(step) for step, _ in TABLE}
 
 
-@pytest.mark.parametrize("course", [CREATION, ADOPTION, REPAIR, ROTATION, DEPARTURE, DELETION, UNDO])
+@pytest.mark.parametrize("course", [CREATION, ADOPTION, REPAIR, ROTATION, DEPARTURE, DELETION, UNDO, MIGRATION])
 def test_a_course_names_kinds_of_steps_each_once(course):
     assert set(course) <= set(kinds())
     assert len(course) == len(set(course))

@@ -18,6 +18,7 @@ from servicedb.plan.migration_admission import (
 )
 from servicedb.plan.migration_key import run_key
 from servicedb.plan.migration_standing import SUCCEEDED, is_settled, refused
+from servicedb.plan.steps import BeginRun
 from servicedb.reconcile.migration_files import read_source
 from servicedb.reconcile.migration_work import Run, follow, report_settled
 from servicedb.reconcile.report import WORKING, report
@@ -49,6 +50,7 @@ async def _begin(key: Key, run: MigrationRun, world: World) -> None:
     """Say at the first visit to a new spec that it is being worked on, and that its end is open."""
     if run.status.observed_generation == run.metadata.generation:
         return
+    world.step(BeginRun("a spec that was not worked on yet"))
     message = WORKING[0].message
     first = [Finding(READY, "Unknown", "Working", message)] if _is_new(run) else []
     await report(world, key, run, (*first, Finding(SUCCEEDED, "Unknown", "Working", message), *WORKING))

@@ -20,6 +20,7 @@ from servicedb.plan.migration_key import RunKey
 from servicedb.plan.migration_order import Order
 from servicedb.plan.migration_result import is_at_work, job_state, last_words, result_of, waiting_for
 from servicedb.plan.migration_standing import ended, seen_in, settled
+from servicedb.plan.steps import CreateJob, DeleteJob, NoteResult
 from servicedb.reconcile.job_ground import check_service_account, endpoint, image
 from servicedb.reconcile.queue import TryAgain
 from servicedb.reconcile.report import report
@@ -71,7 +72,7 @@ async def _is_out_of_the_way(run: Run, earlier: Json) -> bool:
     if job_state(earlier) != "Running" or "deletionTimestamp" in earlier["metadata"]:
         return True
     if not is_at_work(await jobs.pods_of(run.world.kube, earlier)):
-        await jobs.delete(run.world.kube, earlier)
+        await _delete(run.world, earlier, "it gives way to what is asked now, and has not begun")
         return True
     name = earlier["metadata"]["name"]
     message = f'Job "{name}" is at work for what was asked before; it may come to its end first'
@@ -94,7 +95,13 @@ async def _make(run: Run) -> Json:
         await image(run.world),
         run.source.keys,
     )
+    run.world.step(CreateJob("there is none for what is asked", order.name))
     return await jobs.create(run.world.kube, job(order))
+
+
+async def _delete(world: World, one: Json, reason: str) -> None:
+    world.step(DeleteJob(reason, one["metadata"]["name"]))
+    await jobs.delete(world.kube, one)
 
 
 async def _report_work(run: Run, current: Json, pods: list[Json]) -> None:
@@ -132,9 +139,10 @@ async def _read(run: Run, current: Json, pods: list[Json]) -> float | None:
         for name in ("fromVersion", "version", "pending"):
             if fields[name] is None:  # unknown to a run that did not get as far
                 del fields[name]
+    run.world.step(NoteResult(f"the Job has ended: {result.reason}"))
     await report(run.world, run.key, run.resource, ended(result), fields)
     if isinstance(result.problem, Retryable):
-        await jobs.delete(run.world.kube, current)
+        await _delete(run.world, current, "it is to be tried again")
         raise TryAgain from result.problem
     run.world.look_inside_again(Key(SERVICE_DATABASES, run.key.namespace, run.resource.spec.database_ref.name))
     return run.resource.spec.job.ttl.timedelta.total_seconds()
@@ -152,7 +160,7 @@ async def report_settled(key: Key, run: MigrationRun, world: World) -> float | N
             if job_state(one) == "Running" or (end := _time(_ended_at(one)) + ttl) > world.now():
                 kept.append(end if job_state(one) != "Running" else world.now() + ttl)
             else:
-                await jobs.delete(world.kube, one)
+                await _delete(world, one, "spec.job.ttl is over since it ended")
     await report(world, key, run, settled(run), {} if kept else {"job": None})
     return world.seconds_until(*kept)
 

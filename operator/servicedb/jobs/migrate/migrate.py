@@ -32,7 +32,8 @@ def migrate(request: Request, files: Mapping[str, bytes], connect_to: Connect, t
         source = _source(request, files)
         result.source_digest = source.digest
         if request.action in (Action.STATUS, Action.PLAN, Action.VERIFY):
-            _look(request, source, look(connect_to, scope, guards), result)
+            seen = look(connect_to, scope, guards, request.adopt, source.migrations)
+            _look(request, source, seen, result)
         elif request.tenants is not None:
             run_tenants(request, request.tenants, source, Way(connect_to, guards, tell), result)
         else:

@@ -6,6 +6,7 @@ from servicedb.plan.steps.courses import ADOPTION as ADOPTION
 from servicedb.plan.steps.courses import CREATION as CREATION
 from servicedb.plan.steps.courses import DELETION as DELETION
 from servicedb.plan.steps.courses import DEPARTURE as DEPARTURE
+from servicedb.plan.steps.courses import MIGRATION as MIGRATION
 from servicedb.plan.steps.courses import NEEDED as NEEDED
 from servicedb.plan.steps.courses import REOPENING as REOPENING
 from servicedb.plan.steps.courses import REPAIR as REPAIR
@@ -36,6 +37,11 @@ from servicedb.plan.steps.inside import RevokeByDefault as RevokeByDefault
 from servicedb.plan.steps.inside import RevokeOnObjects as RevokeOnObjects
 from servicedb.plan.steps.inside import RevokeOnSchema as RevokeOnSchema
 from servicedb.plan.steps.inside import UpdateExtension as UpdateExtension
+from servicedb.plan.steps.migrations import BeginRun as BeginRun
+from servicedb.plan.steps.migrations import CreateJob as CreateJob
+from servicedb.plan.steps.migrations import DeleteJob as DeleteJob
+from servicedb.plan.steps.migrations import MigrationStep as MigrationStep
+from servicedb.plan.steps.migrations import NoteResult as NoteResult
 from servicedb.plan.steps.roles import AlterRole as AlterRole
 from servicedb.plan.steps.roles import CloseLogin as CloseLogin
 from servicedb.plan.steps.roles import CommentOnRole as CommentOnRole

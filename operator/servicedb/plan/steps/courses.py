@@ -25,6 +25,7 @@ from servicedb.plan.steps.inside import (
     RevokeOnSchema,
     UpdateExtension,
 )
+from servicedb.plan.steps.migrations import BeginRun, CreateJob, DeleteJob, NoteResult
 from servicedb.plan.steps.roles import (
     AlterRole,
     CloseLogin,
@@ -158,6 +159,9 @@ ROTATION: tuple[type[Step], ...] = (
     CloseLogin,
 )
 """Every kind of step by which the other half of a login takes over, and the one of before leaves."""
+
+MIGRATION: tuple[type[Step], ...] = (BeginRun, CreateJob, NoteResult, DeleteJob)
+"""Every kind of step that the operator takes for a MigrationRun, in the order in which they first come."""
 
 DEPARTURE: tuple[type[Step], ...] = (NoteOnLogin, CloseLogin, RevokeOnDatabase, DeleteSecret, DropOwned, DropRole)
 """Every kind of step by which a login goes that the spec no longer names. DropOwned comes where it holds something."""
