@@ -24,11 +24,13 @@ from servicedb.plan.backups.pod import KEY, Owner, Task, hashed_name, job
 from servicedb.plan.backups.progress import Ended, ended
 from servicedb.plan.backups.result import ended_at
 from servicedb.plan.conditions import READY, RECONCILING, Finding, condition_of, of_problem
+from servicedb.plan.marker import Restored
 from servicedb.plan.migration_result import waiting_for
 from servicedb.plan.migration_standing import SUCCEEDED
 from servicedb.reconcile.job_ground import check_service_account, endpoint, image
 from servicedb.reconcile.queue import TryAgain
 from servicedb.reconcile.report import WORKING, report
+from servicedb.reconcile.restored import record, recorded
 from servicedb.reconcile.world import World
 
 _LOGIN = "restore"
@@ -108,9 +110,15 @@ async def _carry_out(key: Key, restore: DatabaseRestore, world: World) -> float 
 async def _make(key: Key, restore: DatabaseRestore, source: Source, name: str, world: World) -> float | None:
     database = await _database(restore, world)
     admission = database.status.restore
+    before = await recorded(world, database)
+    if before is not None and (before.name, before.key) == (restore.metadata.name, source.key):
+        message = f"the backup is in the database already, since {before.at}: it is not restored again"
+        found = [Finding(kind, "True", "AlreadyDone", message) for kind in (READY, SUCCEEDED)]
+        await report(world, key, restore, found, {"manifestDigest": before.digest})
+        return None
     if admission is None or admission.uid != restore.metadata.uid:
-        found = Finding(RECONCILING, "True", "WaitingForDatabase", "the database is made ready for the restore")
-        await report(world, key, restore, [found])
+        message = "the database is made ready for the restore"
+        await report(world, key, restore, [Finding(RECONCILING, "True", "WaitingForDatabase", message)])
         return _SOON
     if admission.state == "Refused":
         raise Terminal("TargetNotEmpty", admission.message or "the database can't be restored into")
@@ -167,6 +175,9 @@ async def _read(key: Key, restore: DatabaseRestore, world: World, done: Ended) -
         await report(world, key, restore, _of_problem(problem))
         await jobs.delete(world.kube, dict(done.job))
         raise TryAgain from problem
+    if problem is None and (digest := told.text("manifestDigest")) is not None and restore.status.key is not None:
+        outcome = Restored(restore.metadata.name, restore.status.key, digest, ended_at(done.job))
+        await record(world, await _database(restore, world), outcome)
     seconds = told.number("seconds")
     fields = {
         "manifestDigest": told.text("manifestDigest"),

@@ -20,7 +20,8 @@ from servicedb.postgres.catalog import scan_database
 from servicedb.postgres.contents import a_table
 from servicedb.postgres.drop import end_sessions, with_sessions
 from servicedb.postgres.session import Session
-from servicedb.reconcile.world import Server
+from servicedb.reconcile.set_aside import set_aside
+from servicedb.reconcile.world import Server, World
 
 Decision = Literal["Admitted", "Refused"]
 
@@ -39,7 +40,9 @@ class Admission:
         return {"name": self.name, "uid": self.uid, "state": self.state, **message}
 
 
-async def admission(sdb: ServiceDatabase, server: Server, asking: Sequence[Asking], *, begin: bool) -> Admission | None:
+async def admission(
+    sdb: ServiceDatabase, server: Server, world: World, asking: Sequence[Asking], *, begin: bool
+) -> Admission | None:
     """The restore that has, or gets, the database of `sdb` to itself, or the first one that can't; None where there is
     none to decide about. Without `begin` only one that has it already counts."""
     restores = [one for one in asking if one.login == RESTORE]
@@ -61,8 +64,14 @@ async def admission(sdb: ServiceDatabase, server: Server, asking: Sequence[Askin
             return Admission(first.name, first.uid, "Admitted")
         async with server.admin.inside(database) as inside:
             table = await a_table(inside)
-    if table is None:
-        return Admission(first.name, first.uid, "Admitted")
+    if table is not None and first.rename_old:
+        await set_aside(sdb, server, world, first.uid)
+    elif table is not None:
+        return _refused(first, database, server, table)
+    return Admission(first.name, first.uid, "Admitted")
+
+
+def _refused(first: Asking, database: str, server: Server, table: str) -> Admission:
     return Admission(
         first.name,
         first.uid,

@@ -187,7 +187,7 @@ def _pod(task: Task) -> dict[str, Any]:
                 "name": task.work,
                 "image": task.image,
                 "imagePullPolicy": "IfNotPresent",
-                "args": list(task.arguments),
+                "args": [word.replace("$", "$$") for word in task.arguments],  # else $(X) and $$ mean something
                 "resources": {
                     "requests": _amounts(task.settings.resources.requests),
                     "limits": _amounts(task.settings.resources.limits),

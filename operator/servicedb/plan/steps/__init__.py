@@ -12,6 +12,7 @@ from servicedb.plan.steps.courses import REOPENING as REOPENING
 from servicedb.plan.steps.courses import REPAIR as REPAIR
 from servicedb.plan.steps.courses import RESTORING as RESTORING
 from servicedb.plan.steps.courses import ROTATION as ROTATION
+from servicedb.plan.steps.courses import SETTING_ASIDE as SETTING_ASIDE
 from servicedb.plan.steps.courses import TAKES_BACK as TAKES_BACK
 from servicedb.plan.steps.courses import UNDO as UNDO
 from servicedb.plan.steps.databases import ChangeDatabaseOwner as ChangeDatabaseOwner
@@ -22,6 +23,7 @@ from servicedb.plan.steps.databases import DatabaseStep as DatabaseStep
 from servicedb.plan.steps.databases import DropDatabase as DropDatabase
 from servicedb.plan.steps.databases import GrantOnDatabase as GrantOnDatabase
 from servicedb.plan.steps.databases import OpenDatabase as OpenDatabase
+from servicedb.plan.steps.databases import RenameDatabase as RenameDatabase
 from servicedb.plan.steps.databases import RevokeOnDatabase as RevokeOnDatabase
 from servicedb.plan.steps.inside import ChangeObjectOwner as ChangeObjectOwner
 from servicedb.plan.steps.inside import ChangeSchemaOwner as ChangeSchemaOwner
@@ -53,6 +55,7 @@ from servicedb.plan.steps.roles import Grant as Grant
 from servicedb.plan.steps.roles import LoginStep as LoginStep
 from servicedb.plan.steps.roles import NoteOnLogin as NoteOnLogin
 from servicedb.plan.steps.roles import OpenLogin as OpenLogin
+from servicedb.plan.steps.roles import RenameRole as RenameRole
 from servicedb.plan.steps.roles import ResetRoleSetting as ResetRoleSetting
 from servicedb.plan.steps.roles import Revoke as Revoke
 from servicedb.plan.steps.roles import RoleStep as RoleStep

@@ -9,6 +9,7 @@ from servicedb.plan.steps.databases import (
     DropDatabase,
     GrantOnDatabase,
     OpenDatabase,
+    RenameDatabase,
     RevokeOnDatabase,
 )
 from servicedb.plan.steps.inside import (
@@ -37,6 +38,7 @@ from servicedb.plan.steps.roles import (
     Grant,
     NoteOnLogin,
     OpenLogin,
+    RenameRole,
     ResetRoleSetting,
     Revoke,
     SetPassword,
@@ -181,6 +183,18 @@ RESTORING: tuple[type[Step], ...] = (
 )
 """Every kind of step by which a restore gets a database to itself, in the order in which they first come. EndSessions
 comes where there are sessions; without it and CloseLogin they are those by which a login for backups comes."""
+
+SETTING_ASIDE: tuple[type[Step], ...] = (
+    CloseLogin,
+    EndSessions,
+    RevokeOnDatabase,
+    RenameDatabase,
+    RenameRole,
+    CommentOnRole,
+    CloseDatabase,
+)
+"""Every kind of step by which a database leaves its name to the one that is restored, in the order in which they first
+come. EndSessions comes where there are sessions."""
 
 REOPENING: tuple[type[Step], ...] = (
     AlterRole,
