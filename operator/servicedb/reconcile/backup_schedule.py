@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from servicedb.api.backup_schedule import BackupSchedule, ScheduledDatabaseStatus
-from servicedb.errors import Problem, Retryable
+from servicedb.errors import Problem, Retryable, Terminal
 from servicedb.kube.resources import Key
 from servicedb.plan.backups.cron import last_due, next_due
 from servicedb.plan.backups.pod import WORK
@@ -57,7 +57,7 @@ async def _bring(key: Key, schedule: BackupSchedule, world: World) -> float | No
         next_due(spec.verify.schedule, spec.time_zone, now)  # what is no line of cron is told before anything is begun
     seen = await observe(key, schedule, world)
     await record(seen)
-    problems = await keep_cron_jobs(seen)
+    problems = [*_not_supported(schedule), *await keep_cron_jobs(seen)]
     handled = schedule.status.handled.as_json()
     again: list[datetime] = []
     told: list[Finding] = []
@@ -74,6 +74,14 @@ async def _bring(key: Key, schedule: BackupSchedule, world: World) -> float | No
     handled = {name: value for name, value in handled.items() if value is not None}
     await _report(seen, next_run, problems, told, handled)
     return _next_look(seen, again, next_run, problems)
+
+
+def _not_supported(schedule: BackupSchedule) -> list[Problem]:
+    """What this release can't do yet is said, and stops nothing."""
+    if schedule.spec.deletion.policy != "Delete":
+        return []
+    message = "spec.deletion.policy Delete: this release of servicedb can't do that yet, backups stay; set it to Retain"
+    return [Terminal("NotSupported", message)]
 
 
 async def _report(
