@@ -247,7 +247,7 @@ FULL_SCHEDULE: Final[Manifest] = {
             "serverRef": {"name": "scratch"},
             "allowSameServer": False,
             "maxSize": "50Gi",
-            "assertions": [{"name": "rows", "sql": "SELECT count(*) > 0 FROM applications", "expect": "t"}],
+            "assertions": [{"name": "rows", "sql": "SELECT count(*) > 0 FROM public.applications", "expect": "t"}],
         },
         "objectives": {"recoveryPoint": "26h", "recoveryTime": "1h"},
         "deletion": {"policy": "Retain"},

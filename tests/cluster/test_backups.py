@@ -84,7 +84,7 @@ def test_a_backup_is_encrypted_verified_by_schedule_and_its_scratch_database_is_
     vault.shop.tenant.add_secret("identity", {"identity": str(identity)})
     vault.shop.provision("ledger")
     vault.fill("ledger", ROWS)
-    count = {"name": "rows", "sql": "SELECT count(*) FROM items", "expect": str(ROWS)}
+    count = {"name": "rows", "sql": "SELECT count(*) FROM public.items", "expect": str(ROWS)}
     changes = {
         "spec.encryption": {
             "ageRecipients": [str(identity.to_public())],

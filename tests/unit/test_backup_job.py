@@ -132,8 +132,9 @@ def test_a_volume_is_only_read_by_what_only_reads() -> None:
     uses: tuple[tuple[Use, bool], ...] = (("Write", False), ("Read", True), ("Prune", False))
     for use, read_only in uses:
         (place,) = locations(of.spec, use)
-        assert place.url == "file:///run/servicedb/stores/0/kyc"
+        assert place.url == "file:///run/servicedb/stores/0"
         assert place.mount is not None
+        assert place.mount["subPath"] == "kyc"
         assert place.mount["readOnly"] is read_only
 
 

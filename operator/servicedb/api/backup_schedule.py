@@ -81,7 +81,11 @@ class Assertion(Part):
     name: Annotated[Word, Field(description="Names it in messages.")]
     sql: Annotated[
         str,
-        Field(description="A query that gives one row with one value, read as text.", min_length=1, max_length=4096),
+        Field(
+            description="A query that gives one row with one value, read as text. Tables stand in it with their schema.",
+            min_length=1,
+            max_length=4096,
+        ),
     ]
     expect: Annotated[str, Field(description="The value that it has to give.", max_length=1024)]
 

@@ -40,8 +40,9 @@ def location(place: Storage | Copy, use: Use, number: int = 0) -> Location:
     name = f"store-{number}"
     claim = {"claimName": place.volume.claim_name, "readOnly": use == "Read"}
     mount: dict[str, Any] = {"name": name, "mountPath": mounted, "readOnly": use == "Read"}
-    below = f"/{place.volume.path}" if place.volume.path else ""
-    return Location(f"file://{mounted}{below}", None, {"name": name, "persistentVolumeClaim": claim}, mount)
+    if place.volume.path:  # which the kubelet makes; a volume that is not mounted is never filled on the pod's own disk
+        mount["subPath"] = place.volume.path
+    return Location(f"file://{mounted}", None, {"name": name, "persistentVolumeClaim": claim}, mount)
 
 
 def same_place(one: Storage | Copy, other: Storage | Copy) -> bool:
