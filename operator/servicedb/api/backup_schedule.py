@@ -82,7 +82,7 @@ class Assertion(Part):
     sql: Annotated[
         str,
         Field(
-            description="A query that gives one row with one value, read as text. Tables stand in it with their schema.",
+            description="A query that gives one value, read as text. Tables stand in it with their schema.",
             min_length=1,
             max_length=4096,
         ),
