@@ -13,7 +13,7 @@ StoragePath = Annotated[
 ]
 """Folders below a bucket or a volume; none begins with a dot, so that none leads out of it."""
 
-AgeRecipient = Annotated[str, Field(max_length=62, pattern=r"^age1[ac-hj-np-z02-9]{58}$")]
+AgeRecipient = Annotated[str, Field(max_length=80, pattern=r"^age1[ac-hj-np-z02-9]{58}$")]
 """A public key of age. Source: The age file encryption format, "The X25519 recipient type"."""
 
 
