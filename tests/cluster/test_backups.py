@@ -1,13 +1,18 @@
 """Backups in Kubernetes: real Jobs, real pods, a PostgreSQL server and an S3-compatible store that the pods reach."""
 
+import contextlib
+import threading
+from collections.abc import Iterator
 from typing import Final
 
 import pyrage
 import pytest
+from servicedb.plan.steps import BACKUP
 
 from tests.cluster.harness import store
 from tests.cluster.harness.cluster import Cluster
 from tests.cluster.objects import condition, wait_for
+from tests.cluster.operator_process import OperatorProcess, Point
 from tests.cluster.shop import Shop
 from tests.cluster.vault import KEYS, PATIENCE, Vault
 
@@ -124,3 +129,54 @@ def scratch_databases(vault: Vault) -> list[str]:
     with vault.shop.tenant.server.connect() as connection:
         rows = connection.execute("SELECT datname FROM pg_database WHERE datname LIKE 'servicedb_scratch%'").fetchall()
     return [str(name) for (name,) in rows]
+
+
+def test_an_operator_that_is_killed_at_any_step_goes_on_and_loses_no_backup(vault: Vault) -> None:
+    """One schedule, which goes through every kind of step; the operator is started again after each kill."""
+    operator, name = vault.shop.operator, "killed"
+    vault.shop.provision("wagons")
+    vault.shop.provision("wheels")
+    vault.fill("wagons", ROWS)
+    armed = {step: operator.arm(Point(f"backupschedules/{vault.namespace}/{name}", step.__name__)) for step in BACKUP}
+    verify = {"schedule": "* * * * *", "serverRef": {"name": vault.shop.tenant.name}, "allowSameServer": True}
+    both = [{"name": "wagons"}, {"name": "wheels"}]
+    vault.schedule(name, "wagons", {"spec.databaseRefs": both, "spec.retention": {"keepLast": 1}})
+    with restarting(operator):
+        vault.run_now(name)
+        first = {one["status"]["key"] for one in vault.wait_for_entries(name, 2)}
+        vault.change("BackupSchedule", name, {"spec": {"verify": verify}})
+        vault.wait("BackupSchedule", name, of="LastVerifySucceeded", status="True")
+        vault.change("BackupSchedule", name, {"spec": {"verify": None, "parallel": 1, "databaseRefs": both[:1]}})
+        vault.run_now(name)
+        wait_for(
+            "the end of the first backup",
+            lambda: len({one["status"]["key"] for one in vault.entries(name)} & first) == 1,
+            within=PATIENCE,
+            told=vault.told,
+        )
+        wait_for("all steps", lambda: all(map(operator.was_hit, armed.values())), within=PATIENCE, told=vault.told)
+    assert {step.__name__ for step, point in armed.items() if not operator.was_hit(point)} == set()
+    found = vault.wait("BackupSchedule", name, status="True")
+    assert found["status"]["databases"][0]["backups"] == 1
+    owned = [job["metadata"]["name"] for job in vault.objects.listed("CronJob", vault.namespace)]
+    assert len([one for one in owned if one.startswith("wheels-")]) == 0
+
+
+@contextlib.contextmanager
+def restarting(operator: OperatorProcess) -> Iterator[None]:
+    """Have the operator started again whenever it was killed."""
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(0.1):
+            if not operator.is_running:
+                operator.wait_killed()
+                operator.start()
+
+    watching = threading.Thread(target=watch)
+    watching.start()
+    try:
+        yield
+    finally:
+        over.set()
+        watching.join()

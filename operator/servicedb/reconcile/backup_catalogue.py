@@ -27,6 +27,7 @@ from servicedb.plan.backups.pod import Task, hashed_name, job
 from servicedb.plan.backups.progress import Ended, lost, newly_made
 from servicedb.plan.backups.standing import STORAGE
 from servicedb.plan.conditions import READY, Finding, condition_of
+from servicedb.plan.steps import DescribeBackup, ForgetBackup, MarkGone, RecordBackup, RecordVerification
 from servicedb.reconcile.backup_observe import Outcome, Seen
 from servicedb.reconcile.job_ground import image
 from servicedb.reconcile.report import report
@@ -84,8 +85,10 @@ async def mark_gone(seen: Seen, backup: DatabaseBackup, reason: str, message: st
     That it is gone is said first: the deletion is then known to be nobody's wish to delete the backup.
     """
     key = Key(DATABASE_BACKUPS, seen.key.namespace, backup.metadata.name)
+    seen.world.step(MarkGone(message, backup.metadata.name))
     await report(seen.world, key, backup, [Finding(READY, "False", reason, message)], {"gone": True})
     if backup.spec.key is not None:
+        seen.world.step(ForgetBackup(message, backup.metadata.name))
         try:
             await seen.world.kube.delete(key.path, uid=backup.metadata.uid)
         except ApiError as error:
@@ -150,6 +153,7 @@ async def _record(seen: Seen, entries: list[Entry]) -> None:
     for entry in missing_entries(entries, seen.backups):
         manifest = entry_manifest(seen.schedule, entry)
         path = resources.collection_in(seen.key.namespace, DATABASE_BACKUPS)
+        seen.world.step(RecordBackup("it stands in the store", manifest["metadata"]["name"]))
         try:
             body = await seen.world.kube.create(path, manifest)
         except ApiError as error:
@@ -162,6 +166,7 @@ async def _record(seen: Seen, entries: list[Entry]) -> None:
 async def _fill(seen: Seen, backup: DatabaseBackup, entry: Entry) -> None:
     key = Key(DATABASE_BACKUPS, seen.key.namespace, backup.metadata.name)
     fields: dict[str, Any] = {**entry.facts, "key": entry.key}
+    seen.world.step(DescribeBackup("its object is empty", backup.metadata.name))
     await report(seen.world, key, backup, unverified(backup), fields)
     body = await seen.world.kube.get(key.path)
     if body is not None:
@@ -182,11 +187,13 @@ async def _record_verification(seen: Seen, one: Ended, of_key: str) -> None:
     if problem is None:
         message = f"restored on trial and found whole by Job {one.name}"
         if before is None or before.message != message:
+            seen.world.step(RecordVerification(message, backup.metadata.name))
             found = [STORED, Finding(VERIFIED, "True", "Verified", message)]
             await report(seen.world, key, backup, found, {"verifiedAt": at})
             await _again(seen, backup, key)
     elif before is None or one.name not in before.message:
         message = f"{problem.message} (Job {one.name})"
+        seen.world.step(RecordVerification(message, backup.metadata.name))
         reason = problem.reason if isinstance(problem, Terminal) else "NotVerified"
         await report(seen.world, key, backup, [STORED, Finding(VERIFIED, "False", reason, message)])
 

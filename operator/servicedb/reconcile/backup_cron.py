@@ -9,6 +9,7 @@ from servicedb.naming import RoleNames
 from servicedb.plan.backups.command import backup
 from servicedb.plan.backups.location import locations
 from servicedb.plan.backups.pod import DATABASE, SPEC_HASH, Owner, Task, Timing, cron_job, hashed_name, job
+from servicedb.plan.steps import ChangeCronJob, CreateCronJob, DeleteCronJob
 from servicedb.reconcile.backup_observe import Outcome, Seen
 from servicedb.reconcile.job_ground import check_service_account, endpoint, image
 from servicedb.reconcile.world import World
@@ -24,6 +25,7 @@ async def keep_cron_jobs(seen: Seen) -> list[Problem]:
     there = {one["metadata"]["name"]: one for one in seen.cron_jobs}
     for name, one in there.items():
         if name not in wanted:
+            seen.world.step(DeleteCronJob("the schedule does not have its database", name))
             await cron_jobs.delete(kube, one)
     timing = Timing(spec.schedule, spec.time_zone, spec.starting_deadline, spec.suspend)
     for cron_name, name in wanted.items():
@@ -35,8 +37,10 @@ async def keep_cron_jobs(seen: Seen) -> list[Problem]:
         manifest = cron_job(task, cron_name, timing)
         before = there.get(cron_name)
         if before is None:
+            seen.world.step(CreateCronJob("there is none", cron_name))
             await cron_jobs.create(kube, manifest)
         elif _hash(before) != _hash(manifest):
+            seen.world.step(ChangeCronJob("it is made from something else", cron_name))
             await cron_jobs.change(kube, before, manifest)
     return problems
 

@@ -16,6 +16,7 @@ from servicedb.plan.backups.entries import belongs_to, is_stored, shown_seconds
 from servicedb.plan.backups.pod import Owner
 from servicedb.plan.backups.progress import Ended, ended
 from servicedb.plan.conditions import Finding
+from servicedb.plan.steps import BeginWork, EndWork
 from servicedb.reconcile.world import World
 
 
@@ -80,11 +81,13 @@ class Seen:
     async def make(self, manifest: Json) -> None:
         """Make a Job."""
         self.made = True
+        self.world.step(BeginWork("it is due", manifest["metadata"]["name"]))
         self.jobs.append(await jobs.create(self.world.kube, manifest))
 
     async def drop(self, one: Ended) -> None:
         """Delete a Job that has been read."""
         self.made = True
+        self.world.step(EndWork("it was read", one.name))
         await jobs.delete(self.world.kube, dict(one.job))
 
 
