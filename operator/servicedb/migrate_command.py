@@ -19,7 +19,7 @@ from servicedb.jobs.migrate.migrate import migrate as run_migrations
 from servicedb.jobs.migrate.new import new_migration
 from servicedb.jobs.migrate.request import Action, Request, Tenants
 from servicedb.jobs.migrate.result import Result
-from servicedb.migrate_options import DIRECTORY, OPTIONS, SOURCE, TENANTS, VersionOption, together
+from servicedb.migrate_options import CREATE_TENANTS, DIRECTORY, OPTIONS, SOURCE, TENANTS, VersionOption, together
 from servicedb.plan.migrations.adoption import Foreign, foreign
 from servicedb.plan.migrations.sections import Format
 from servicedb.tables import print_table
@@ -36,37 +36,36 @@ def migrate() -> None:
 
 @migrate.command()
 @click.option("--environment", help="Run the seeds in seeds/ENVIRONMENT of --dir afterwards.")
-@together(*SOURCE, *TENANTS, *OPTIONS)
+@together(*SOURCE, CREATE_TENANTS, *TENANTS, *OPTIONS)
 def up(**options: Any) -> None:
     """Apply what is not applied yet."""
-    tenants = Tenants(**{one.name: options.pop(one.name) for one in fields(Tenants) if one.name in options})
-    _run(Action.UP, tenants=tenants if tenants.names or tenants.pattern else None, **options)
+    _run(Action.UP, **options)
 
 
 @migrate.command()
 @click.option("--target", type=VersionOption(), required=True, help="Version to go back to; 0 is before all.")
-@together(*OPTIONS)
+@together(*TENANTS, *OPTIONS)
 def down(**options: Any) -> None:
     """Take migrations back, by the SQL that the history keeps."""
     _run(Action.DOWN, **options)
 
 
 @migrate.command()
-@together(*SOURCE, *OPTIONS)
+@together(*SOURCE, *TENANTS, *OPTIONS)
 def status(**options: Any) -> None:
     """Show every migration and where it stands."""
     _run(Action.STATUS, **options)
 
 
 @migrate.command()
-@together(*SOURCE, *OPTIONS)
+@together(*SOURCE, *TENANTS, *OPTIONS)
 def plan(**options: Any) -> None:
     """Show what `up` would apply. Nothing is changed."""
     _run(Action.PLAN, **options)
 
 
 @migrate.command()
-@together(*SOURCE, *OPTIONS)
+@together(*SOURCE, *TENANTS, *OPTIONS)
 def verify(**options: Any) -> None:
     """Check that the files are those that were applied, and that the others can be read."""
     _run(Action.VERIFY, **options)
@@ -74,14 +73,14 @@ def verify(**options: Any) -> None:
 
 @migrate.command()
 @click.option("--environment", required=True, help="Those in seeds/ENVIRONMENT of --dir.")
-@together(*SOURCE, *OPTIONS)
+@together(*SOURCE, *TENANTS, *OPTIONS)
 def seed(**options: Any) -> None:
     """Run the seeds of an environment that are new or were changed."""
     _run(Action.SEED, **options)
 
 
 @migrate.command("clear-seeds")
-@together(*OPTIONS)
+@together(*TENANTS, *OPTIONS)
 def clear_seeds(**options: Any) -> None:
     """Delete the rows that seeds inserted."""
     _run(Action.CLEAR_SEEDS, **options)
@@ -122,7 +121,14 @@ def _run(
     if "format" in options:
         options["format"] = Format(options["format"])
     theirs = _history(adopt, table=adopt_table, version_column=adopt_version_column, name_column=adopt_name_column)
-    request = Request(action=action, wait=None if wait is None else wait / 1000, adopt=theirs, **options)
+    tenants = Tenants(**{one.name: options.pop(one.name) for one in fields(Tenants) if one.name in options})
+    request = Request(
+        action=action,
+        wait=None if wait is None else wait / 1000,
+        tenants=tenants if tenants.names or tenants.pattern or tenants.query else None,
+        adopt=theirs,
+        **options,
+    )
     try:
         files = read_folder(directory, links=not no_links) if directory is not None else {}
     except Problem as problem:

@@ -139,13 +139,20 @@ SOURCE = (
 
 
 TENANTS = (
-    click.option("--tenant", "names", multiple=True, metavar="SCHEMA", help="Apply to this schema; can be repeated."),
-    click.option("--tenants", "pattern", metavar="PATTERN", help="Apply to every schema like it, such as 'tenant_%'."),
-    click.option("--create-tenants", "create", is_flag=True, help="Make the schemas of --tenant that are missing."),
+    click.option("--tenant", "names", multiple=True, metavar="SCHEMA", help="This schema; can be repeated."),
+    click.option("--tenants", "pattern", metavar="PATTERN", help="Every schema like it, such as 'tenant_%'."),
+    click.option(
+        "--tenants-query",
+        "query",
+        metavar="SQL",
+        help="The schemas that this query gives, such as 'SELECT schema_name FROM tenants'.",
+    ),
     click.option("--parallel", type=click.IntRange(1), default=4, show_default=True, help="Tenants at a time."),
     click.option("--canary", type=click.IntRange(0), default=1, show_default=True, help="Tenants before all others."),
     click.option("--max-failures", type=click.IntRange(0), default=0, show_default=True, help="Tenants that may fail."),
 )
+
+CREATE_TENANTS = click.option("--create-tenants", "create", is_flag=True, help="Make the schemas that are missing.")
 
 
 def together(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:

@@ -114,6 +114,12 @@ FULL_DATABASE: Final[Manifest] = {
                 }
             ],
         },
+        "tenancy": {
+            "schemaPattern": "tenant\\_%",
+            "column": "tenant_id",
+            "setting": "app.current_tenant_id",
+            "exempt": ["public.plans", "schema_migrations"],
+        },
         "credentials": {
             "rotateEvery": "30d",
             "overlap": "1h",

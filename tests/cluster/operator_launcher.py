@@ -10,7 +10,7 @@ import json
 import os
 import signal
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,10 +59,12 @@ class Points:
         resource: Resource,
         findings: Sequence[Finding],
         fields: dict[str, Any] | None = None,
+        *,
+        over: Collection[str] = (),
     ) -> None:
         if any((found.type, found.status) == (READY, "True") for found in findings):
             self.reach(REPORT)
-        await report(world, key, resource, findings, fields)
+        await report(world, key, resource, findings, fields, over=over)
 
 
 async def _uid(uid: str, _: KubeClient) -> str:

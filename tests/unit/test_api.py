@@ -88,5 +88,5 @@ def test_what_is_no_object_at_all_is_unreadable(manifest: dict[str, object]) -> 
 
 
 def test_unknown_fields_are_dropped_as_the_api_server_does() -> None:
-    manifest = changed(MINIMAL_DATABASE, {"spec.tenancy": {"column": "tenant"}, "status": {"later": 1}})
+    manifest = changed(MINIMAL_DATABASE, {"spec.maintenance": {"schedule": "@daily"}, "status": {"later": 1}})
     assert ServiceDatabase.parse(manifest) == ServiceDatabase.parse(MINIMAL_DATABASE)

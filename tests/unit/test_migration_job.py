@@ -182,6 +182,11 @@ def test_what_the_spec_says_of_the_pod_is_done() -> None:
             ["--tenant=a", "--tenant=b", "--parallel=2", "--canary=1", "--max-failures=0"],
             id="tenants",
         ),
+        pytest.param(
+            {"spec.tenants": {"query": "SELECT $$a$$", "create": True}},
+            ["--tenants-query=SELECT $$a$$", "--create-tenants"],
+            id="tenants that a query names",
+        ),
         pytest.param({"spec.action": "Down", "spec.target": "1"}, ["down", "--target=1"], id="down"),
     ],
 )
@@ -189,6 +194,13 @@ def test_the_command_line_says_what_the_spec_says(changes: dict[str, Any], told:
     line = list(arguments(order(changed(MINIMAL_RUN, changes))))
     assert line[0] == "migrate"
     assert [word for word in told if word not in line] == []
+
+
+def test_kubernetes_replaces_nothing_in_it() -> None:
+    """Source: Kubernetes documentation, "Define a Command and Arguments for a Container"."""
+    asked = {"spec.tenants": {"query": "SELECT $$a$$ || '$(HOSTNAME)'"}}
+    (container,) = pod_of(job(order(changed(MINIMAL_RUN, asked))))["containers"]
+    assert "--tenants-query=SELECT $$$$a$$$$ || '$$(HOSTNAME)'" in container["args"]
 
 
 @pytest.mark.parametrize("action", ["Up", "Down", "Verify", "Plan", "Seed", "ClearSeeds"])

@@ -74,9 +74,14 @@ class Tenants(Part):
         Field(alias="list", description="The schemas by name.", max_length=1000, json_schema_extra=LIST_SET),
     ] = ()
     query: Annotated[
-        str | None, Field(description="A query that gives the schemas' names.", min_length=1, max_length=4096)
+        str | None,
+        Field(
+            description="One SELECT that gives the schemas' names. The migrator runs it, before anything is done.",
+            min_length=1,
+            max_length=4096,
+        ),
     ] = None
-    create: Annotated[bool, Field(description="true: schemas that are not there are made.")] = False
+    create: Annotated[bool, Field(description="true: going up, schemas that are not there are made.")] = False
     parallel: Annotated[int, Field(description="How many schemas at once.", ge=1, le=32)] = 1
     canary: Annotated[int, Field(description="How many schemas go first, one by one.", ge=0, le=1000)] = 1
     max_failures: Annotated[
@@ -265,7 +270,10 @@ class MigrationRunStatus(Part):
         ),
     ] = None
     from_version: Annotated[str | None, Field(description="The version before the latest run.", max_length=253)] = None
-    version: Annotated[str | None, Field(description="The latest version that is applied.", max_length=253)] = None
+    version: Annotated[
+        str | None,
+        Field(description="The latest version that is applied; with tenants, in each of them.", max_length=253),
+    ] = None
     pending: Annotated[int | None, Field(description="How many migrations are not applied yet.", ge=0)] = None
     applied: Annotated[
         tuple[AppliedMigration, ...],
@@ -307,6 +315,8 @@ RESOURCE = Resource(
         STATUS,
         READY,
         AGE,
+        Column("Tenants", ".status.tenants.total", "How many schemas there are", "integer", wide=True),
+        Column("Failed", ".status.tenants.failed", "How many schemas failed", "integer", wide=True),
         Column("Database", ".spec.databaseRef.name", "The ServiceDatabase", wide=True),
         Column("Set", ".spec.set", "Name of the history", wide=True),
         Column("Job", ".status.job.name", "The Job of the latest run", wide=True),

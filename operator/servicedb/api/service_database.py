@@ -31,6 +31,7 @@ from servicedb.api.strings import (
     Parameters,
     Word,
 )
+from servicedb.api.tenancy import Tenancy
 
 Mode = Literal["Apply", "Plan"]
 DriftPolicy = Literal["Repair", "Report"]
@@ -204,6 +205,7 @@ class ServiceDatabaseSpec(Part):
         ),
     ] = ()
     roles: Annotated[Roles, Field(description="The logins, and the Secrets that they are written to.")]
+    tenancy: Annotated[Tenancy | None, Field(description="How the tenants that share it are kept apart.")] = None
     credentials: Annotated[Credentials, Field(description="How credentials are renewed and written.")] = Credentials()
     deletion: Annotated[Deletion, Field(description="What becomes of the database when this object is deleted.")] = (
         Deletion()

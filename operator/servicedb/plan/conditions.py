@@ -1,6 +1,6 @@
 """Conditions: from what happened to what `kubectl wait`, Argo CD and Flux read (kstatus)."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -37,9 +37,15 @@ def beside(finding: Finding, other: Finding) -> Finding:
 
 
 def merged(
-    seen: Sequence[Condition], findings: Iterable[Finding], *, generation: int, now: datetime
+    seen: Sequence[Condition],
+    findings: Iterable[Finding],
+    *,
+    generation: int,
+    now: datetime,
+    over: Collection[str] = (),
 ) -> tuple[Condition, ...]:
-    """`seen` brought up to `findings`. Reconciling and Stalled stand only while they are found; others stay.
+    """`seen` brought up to `findings`. Reconciling and Stalled stand only while they are found; others stay, but those
+    of the types in `over`.
 
     A transition time moves only with the status. Source: Kubernetes API conventions, "Typical status properties".
     """
@@ -48,7 +54,7 @@ def merged(
     result = {
         kind: condition
         for kind, condition in before.items()
-        if kind not in found and kind not in (RECONCILING, STALLED)
+        if kind not in found and kind not in (RECONCILING, STALLED, *over)
     }
     for kind, finding in found.items():
         old = before.get(kind)

@@ -10,6 +10,7 @@ from servicedb.naming import NAME_BYTES
 
 _PART = r'(?:"((?:[^"\0]|"")+)"|([A-Za-z_\u0080-\U0010ffff][A-Za-z0-9_$\u0080-\U0010ffff]*))'
 _TABLE = re.compile(rf"\s*{_PART}\s*\.\s*{_PART}\s*")
+_NAME = re.compile(rf"\s*(?:{_PART}\s*\.\s*)?{_PART}\s*")
 
 
 def parsed_table(text: str, *, where: str) -> tuple[str, str]:
@@ -32,6 +33,16 @@ def parsed_table(text: str, *, where: str) -> tuple[str, str]:
                 condition="RolesReady",
             )
     return schema, name
+
+
+def parsed_name(text: str) -> tuple[str | None, str] | None:
+    """Schema (None where `text` has none) and name of a table; None for what is no such name."""
+    match = _NAME.fullmatch(text)
+    if match is None:
+        return None
+    schema = _folded(match[1], match[2]) if match[1] is not None or match[2] is not None else None
+    name = _folded(match[3], match[4])
+    return None if any(len(part.encode()) > NAME_BYTES for part in (schema or "", name)) else (schema, name)
 
 
 def _folded(quoted: str | None, bare: str | None) -> str:

@@ -43,8 +43,10 @@ def arguments(order: Order) -> Iterator[str]:
             yield from _of_source(order)
     if spec.action in ("Up", "Seed") and spec.seeds is not None:
         yield f"--environment={spec.seeds.environment}"
-    if spec.action == "Up" and spec.tenants is not None:
+    if spec.tenants is not None:
         yield from _of_tenants(spec.tenants)
+        if spec.action == "Up" and spec.tenants.create:
+            yield "--create-tenants"
 
 
 def _of_source(order: Order) -> Iterator[str]:
@@ -80,8 +82,8 @@ def _of_tenants(tenants: Tenants) -> Iterator[str]:
     yield from (f"--tenant={schema}" for schema in tenants.list_)
     if tenants.pattern is not None:
         yield f"--tenants={tenants.pattern}"
-    if tenants.create:
-        yield "--create-tenants"
+    if tenants.query is not None:
+        yield f"--tenants-query={tenants.query}"
     yield f"--parallel={tenants.parallel}"
     yield f"--canary={tenants.canary}"
     yield f"--max-failures={tenants.max_failures}"

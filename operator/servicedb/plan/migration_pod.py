@@ -48,7 +48,7 @@ def pod(order: Order) -> dict[str, Any]:
         "name": MIGRATES,
         "image": order.image,
         "imagePullPolicy": "IfNotPresent",
-        "args": list(arguments(order)),
+        "args": [argument.replace("$", "$$") for argument in arguments(order)],  # else $(X) and $$ mean something
         "resources": _resources(settings),
         "securityContext": dict(_RESTRICTED),
         "volumeMounts": [

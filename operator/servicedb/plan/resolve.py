@@ -10,10 +10,10 @@ from servicedb.api.service_database import ServiceDatabase
 from servicedb.errors import Terminal
 from servicedb.naming import RoleNames, database_name_fault, default_database_name, login_name_fault
 from servicedb.plan.guests import NOBODY, Guests, guest_logins
-from servicedb.plan.identifiers import parsed_table
+from servicedb.plan.identifiers import parsed_name, parsed_table
 from servicedb.plan.marker import Marker
 from servicedb.plan.parameters import checked_parameters
-from servicedb.plan.wanted import Access, Login, Wanted, WantedExtension, works_as
+from servicedb.plan.wanted import Access, Login, Tenancy, Wanted, WantedExtension, works_as
 
 
 def database_name(sdb: ServiceDatabase, server: DatabaseServer) -> str:
@@ -85,6 +85,7 @@ def resolve(sdb: ServiceDatabase, server: DatabaseServer, marker: Marker, guests
         known_oid=sdb.status.database_oid,
         recreate=sdb.metadata.annotations.get(RECREATE),
         adoptable=is_adoptable(database, sdb, server),
+        tenancy=_tenancy(sdb),
     )
 
 
@@ -109,6 +110,29 @@ def _search_path(schemas: tuple[str, ...]) -> tuple[str, ...]:
                 condition="DatabaseReady",
             )
     return schemas if "public" in schemas else (*schemas, "public")
+
+
+def _tenancy(sdb: ServiceDatabase) -> Tenancy | None:
+    asked = sdb.spec.tenancy
+    if asked is None:
+        return None
+    pattern = asked.schema_pattern
+    if pattern is not None and (len(pattern) - len(pattern.rstrip("\\"))) % 2:
+        raise Terminal(
+            "InvalidTenancy",
+            f'spec.tenancy.schemaPattern "{ascii(pattern)[1:-1]}" ends with a backslash, which for LIKE means the '
+            "character after it; add that, or write two",
+        )
+    exempt = set()
+    for text in asked.exempt:
+        if (name := parsed_name(text)) is None:
+            raise Terminal(
+                "InvalidTenancy",
+                f'spec.tenancy.exempt has "{ascii(text)[1:-1]}", which is no name of a table; write it as public.plans '
+                'or plans, with double quotes around what holds other characters or capitals, as in app."Plans"',
+            )
+        exempt.add(name)
+    return Tenancy(asked.column, asked.setting, pattern, frozenset(exempt))
 
 
 def _logins(sdb: ServiceDatabase, server: DatabaseServer, names: RoleNames) -> tuple[Login, ...]:

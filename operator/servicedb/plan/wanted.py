@@ -90,6 +90,17 @@ class WantedExtension:
 
 
 @dataclass(frozen=True, slots=True)
+class Tenancy:
+    """Which rows belong to which tenant. `schema_pattern` is as for LIKE, None for all schemas of the owner role.
+    `exempt` are schemas and names of tables of no tenant; without a schema, in each."""
+
+    column: str
+    setting: str
+    schema_pattern: str | None = None
+    exempt: frozenset[tuple[str | None, str]] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
 class Wanted:
     """One database with everything that belongs to it.
 
@@ -111,6 +122,7 @@ class Wanted:
     known_oid: str | None = None
     recreate: str | None = None
     adoptable: bool = False
+    tenancy: Tenancy | None = None
     earlier: Mapping[str, Access] = field(default_factory=dict)
     """Half -> the access that it keeps as long as it may log in, where the spec has another one by now."""
 

@@ -17,7 +17,7 @@ _PRIVILEGES: LiteralString = """(SELECT json_agg(json_build_array(
         CASE a.grantee WHEN 0 THEN NULL ELSE pg_get_userbyid(a.grantee) END, a.privilege_type, a.is_grantable))
     FROM aclexplode({acl}) a WHERE a.grantee <> {owner})"""
 
-_SCHEMAS: LiteralString = """
+SCHEMAS: LiteralString = """
 SELECT n.oid FROM pg_namespace n
 WHERE (n.nspname = ANY (%(schemas)s) OR n.nspowner IN (SELECT oid FROM pg_roles WHERE rolname = ANY (%(owners)s)))
   AND n.nspname <> %(extensions)s AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
@@ -141,12 +141,12 @@ async def scan_objects(
     """The objects in `schemas` and in whatever else the roles `owners` own. Tables `singled_out`, by schema and name,
     are a group each; only those come with their names."""
     parameters = _parameters(owners, schemas, singled_out)
-    objects = OBJECTS.replace("{schemas}", _SCHEMAS)
+    objects = OBJECTS.replace("{schemas}", SCHEMAS)
     privileges = _PRIVILEGES.replace("{acl}", "o.acl").replace("{owner}", "g.owner")
     async with connection.cursor(row_factory=dict_row) as cursor:
         await cursor.execute(objects + _GROUPS.replace("{privileges}", privileges), parameters)
         groups = tuple([_group(row) async for row in cursor])
-    columns = _COLUMNS.replace("{schemas}", _SCHEMAS).replace(
+    columns = _COLUMNS.replace("{schemas}", SCHEMAS).replace(
         "{privileges}", _PRIVILEGES.replace("{acl}", "t.attacl").replace("{owner}", "c.relowner")
     )
     found = await connection.execute(columns, parameters)
@@ -177,7 +177,7 @@ async def named(
     parameters = _parameters(owners, schemas, singled_out)
     parameters |= {"samples": [group.sample for group in asked], "kinds": [group.kind for group in asked]}
     names: dict[tuple[int, str], list[ObjectName]] = {}
-    found = await connection.execute(OBJECTS.replace("{schemas}", _SCHEMAS) + _NAMES, parameters)
+    found = await connection.execute(OBJECTS.replace("{schemas}", SCHEMAS) + _NAMES, parameters)
     async for sample, kind, schema, name, arguments, method in found:
         types = tuple((of, type_name) for of, type_name in arguments or ())
         names.setdefault((sample, kind), []).append(ObjectName(kind, schema, name, types, method or ""))

@@ -101,7 +101,7 @@ async def _bring(key: Key, sdb: ServiceDatabase, world: World) -> tuple[float | 
         return seconds, None
     seen = recent_scan(work)
     if seen is not None and await is_in_sync(work, seen):
-        outcome = Outcome(seen, awaited=world.insides[key].awaited)
+        outcome = Outcome(seen, awaited=world.insides[key].awaited, isolation=world.insides[key].isolation)
     elif sdb.spec.drift_policy == "Report" and work.was_applied:
         outcome = await list_drift(work)
     else:

@@ -36,18 +36,19 @@ async def list_drift(work: Work) -> Outcome:
         left: dict[Step, str] = dict.fromkeys((*role_changes(work, seen), *database_changes(work, seen)), "")
         notes: tuple[str, ...] = ()
         awaited: tuple[str, ...] = ()
+        isolation: tuple[str, ...] | None = None
         if seen.databases[work.wanted.database].enterable:
             async with work.admin.inside(work.wanted.database) as inside:
                 look = await look_inside(inside, work.wanted, seen, server=work.server.name)
             needed = needed_inside(work.wanted, look, seen)
             left |= dict.fromkeys(needed.steps, "")
-            notes, awaited = needed.notes, needed.awaited
+            notes, awaited, isolation = needed.notes, needed.awaited, needed.isolation
             if needed.refusal is not None:
                 notes = (*notes, needed.refusal.message)
         else:
             notes = (not_entered(work),)
-    note_look(work, seen, awaited)
-    return Outcome(seen, tuple(done), left, (*_passwords(work), *notes), awaited, problem)
+    note_look(work, seen, awaited, isolation)
+    return Outcome(seen, tuple(done), left, (*_passwords(work), *notes), awaited, problem, isolation)
 
 
 async def _keep_up(work: Work, connection: Session, seen: ServerScan, execute: Executor) -> list[RoleStep]:

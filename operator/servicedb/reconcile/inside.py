@@ -12,30 +12,36 @@ from servicedb.plan.leaving import former_groups
 from servicedb.plan.objects import awaited, object_steps, overridden, to_be_named
 from servicedb.plan.observed import InsideScan, ObjectScan, ServerScan
 from servicedb.plan.steps import InsideStep
+from servicedb.plan.tenancy import TenantTables, isolation_faults
 from servicedb.plan.wanted import Wanted
 from servicedb.postgres.catalog import scan_inside
 from servicedb.postgres.inside import named, scan_objects
 from servicedb.postgres.session import Session
+from servicedb.postgres.tenancy import scan_tenancy
 
 
 @dataclass(frozen=True, slots=True)
 class Inside:
-    """What was seen. `anew`: nothing was, since the database is yet to be made, or to be opened."""
+    """What was seen. `anew`: nothing was, since the database is yet to be made, or to be opened. `tenants` are None
+    where they could not be looked at."""
 
     scan: InsideScan
     objects: ObjectScan
     anew: bool = False
+    tenants: tuple[TenantTables, ...] | None = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Needed:
     """`refusal` is the word about something that can't be had, `notes` what is listed and never changed, `awaited` the
-    tables that overrides name and that are not there yet."""
+    tables that overrides name and that are not there yet, `isolation` what keeps tenants from being kept apart (None:
+    that could not be seen)."""
 
     steps: tuple[InsideStep, ...]
     refusal: Terminal | None
     notes: tuple[str, ...]
     awaited: tuple[str, ...]
+    isolation: tuple[str, ...] | None = None
 
 
 UNMADE = Inside(AT_BIRTH, ObjectScan(), anew=True)
@@ -52,12 +58,15 @@ async def look_inside(
     owners = (owner, *(wanted.shared_with or ()))
     scan = await scan_inside(connection, owner=owner, extensions=[extension.name for extension in wanted.extensions])
     objects = ObjectScan()
+    tenants: tuple[TenantTables, ...] | None = ()
+    if not empty and wanted.tenancy is not None:
+        tenants = await scan_tenancy(connection, wanted.tenancy, owners=owners, schemas=schemas)
     if not empty:
         objects = await scan_objects(connection, owners=owners, schemas=schemas, singled_out=singled_out)
         samples = to_be_named(wanted, objects, seen.roles)
         objects = await named(connection, objects, samples, owners=owners, schemas=schemas, singled_out=singled_out)
     metrics.DEEP_SCANS.labels(server).observe(time.monotonic() - began)
-    return Inside(scan, objects)
+    return Inside(scan, objects, tenants=tenants)
 
 
 def needed_inside(wanted: Wanted, inside: Inside, seen: ServerScan) -> Needed:
@@ -68,7 +77,10 @@ def needed_inside(wanted: Wanted, inside: Inside, seen: ServerScan) -> Needed:
     )
     steps += object_steps(wanted, inside.objects, seen.roles, anew=inside.anew)
     notes = (*misplaced_extensions(wanted, inside.scan), *strangers_objects(wanted, inside.objects))
-    return Needed(tuple(steps), refusal, notes, tuple(awaited(wanted, inside.objects)))
+    isolation = None
+    if wanted.tenancy is not None and inside.tenants is not None:
+        isolation = tuple(isolation_faults(wanted, wanted.tenancy, inside.tenants))
+    return Needed(tuple(steps), refusal, notes, tuple(awaited(wanted, inside.objects)), isolation)
 
 
 def _until_refused(steps: Iterator[InsideStep]) -> tuple[list[InsideStep], Terminal | None]:

@@ -1,6 +1,6 @@
 """The status of an object: patched only where it differs, with an event when Ready's reason changes."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from servicedb.api.backup_schedule import BackupSchedule
@@ -22,12 +22,21 @@ WORKING = (Finding("Reconciling", "True", "Working", "the spec is being carried 
 
 
 async def report(
-    world: World, key: Key, resource: Resource, findings: Sequence[Finding], fields: dict[str, Any] | None = None
+    world: World,
+    key: Key,
+    resource: Resource,
+    findings: Sequence[Finding],
+    fields: dict[str, Any] | None = None,
+    *,
+    over: Collection[str] = (),
 ) -> None:
-    """Write `findings` as conditions and `fields` (camelCase; None removes one) into the status of `resource`."""
+    """Write `findings` as conditions and `fields` (camelCase; None removes one) into the status of `resource`.
+
+    `over` are types of conditions that the spec asks for no more.
+    """
     before = resource.status.conditions
     generation = resource.metadata.generation
-    conditions = merged(before, findings, generation=generation, now=world.now())
+    conditions = merged(before, findings, generation=generation, now=world.now(), over=over)
     status: dict[str, Any] = {
         "observedGeneration": generation,
         "conditions": [condition.as_json() for condition in conditions],

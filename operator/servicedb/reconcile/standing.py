@@ -13,6 +13,8 @@ from servicedb.plan.lines import Listed, drift_line
 from servicedb.plan.observed import ServerScan
 from servicedb.plan.resolve import app_secret
 from servicedb.plan.steps import Step
+from servicedb.plan.tenancy import CONDITION as ISOLATION
+from servicedb.plan.tenancy import isolation_finding
 from servicedb.reconcile.preview import preview
 from servicedb.reconcile.report import report
 from servicedb.reconcile.work import Outcome, Work
@@ -29,6 +31,7 @@ async def report_ready(work: Work, outcome: Outcome) -> None:
         Finding("RolesReady", "True", "AsInSpec", "; ".join([*work.unfinished, *_on_sharing(work, outcome.seen)])),
         Finding("CredentialsReady", "True", "LoginsProved", "; ".join(_on_rotation(work, outcome.seen))),
         _in_sync(outcome),
+        *([isolation_finding(outcome.isolation)] if wanted.tenancy is not None else ()),
         *_not_yet(work, outcome.seen),
         *_restoring(work),
         *(of_problem(outcome.problem) if outcome.problem is not None else ()),
@@ -56,6 +59,7 @@ async def report_ready(work: Work, outcome: Outcome) -> None:
             "truncated": drift.truncated or None,
             **handled(sdb, rotate_at=work.credentials.handled()),
         },
+        over=(ISOLATION,) if wanted.tenancy is None else (),
     )
 
 

@@ -92,7 +92,7 @@ class Outcome:
 
     `left` are the steps that are still needed, with the reason why, if there is one but the spec's driftPolicy; `notes`
     what is only ever listed; `awaited` tables that overrides name and that are not there yet; `problem` what keeps
-    logins from being proved.
+    logins from being proved; `isolation` what keeps tenants from being kept apart, None where that was not seen.
     """
 
     seen: ServerScan
@@ -101,6 +101,7 @@ class Outcome:
     notes: tuple[str, ...] = ()
     awaited: tuple[str, ...] = ()
     problem: Problem | None = None
+    isolation: tuple[str, ...] | None = None
 
     def repaired(self, wanted: Wanted) -> list[Step]:
         """What was changed on the server to undo changes by hand."""
@@ -141,7 +142,7 @@ async def is_in_sync(work: Work, seen: ServerScan) -> bool:
     looked = work.world.insides.get(work.key)
     if database is None or looked is None or time.monotonic() - looked.at > _DAY:
         return False
-    if looked.version != _version(work, seen):
+    if looked.version != _version(work, seen) or (work.wanted.tenancy is not None and looked.isolation is None):
         return False
     await work.credentials.read()
     return not (
@@ -218,10 +219,11 @@ async def carry_out(work: Work) -> Outcome:
             raise needed.refusal
     notes = needed.notes if needed is not None else (not_entered(work),)
     awaited = needed.awaited if needed is not None else ()
-    note_look(work, seen, awaited)
+    isolation = needed.isolation if needed is not None else None
+    note_look(work, seen, awaited, isolation)
     again = [step for step in (*role_changes(work, seen), *database_changes(work, seen)) if step in done]
     again += [step for step in needed.steps if step in done] if needed is not None else []
-    return Outcome(seen, tuple(done), _left(refused, again), notes, awaited)
+    return Outcome(seen, tuple(done), _left(refused, again), notes, awaited, isolation=isolation)
 
 
 def _left(refused: Sequence[Refused], again: Sequence[Step]) -> dict[Step, str]:
@@ -247,9 +249,9 @@ def is_open(work: Work, seen: ServerScan) -> bool:
     return database is not None and database.allow_connections
 
 
-def note_look(work: Work, seen: ServerScan, awaited: tuple[str, ...]) -> None:
+def note_look(work: Work, seen: ServerScan, awaited: tuple[str, ...], isolation: tuple[str, ...] | None) -> None:
     """Until the database's counters or the spec move there is no need for another look inside."""
-    work.world.insides[work.key] = Looked(_version(work, seen), time.monotonic(), awaited)
+    work.world.insides[work.key] = Looked(_version(work, seen), time.monotonic(), awaited, isolation)
 
 
 def _version(work: Work, seen: ServerScan) -> object:

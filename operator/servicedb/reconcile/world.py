@@ -102,12 +102,14 @@ class Noticed:
 class Looked:
     """What a look inside a database, or a login, was made with: while it is the same there is no need for another.
 
-    `awaited`: tables that were not there yet.
+    `awaited`: tables that were not there yet. `isolation`: what kept tenants from being kept apart, None where that was
+    not seen.
     """
 
     version: object
     at: float
     awaited: tuple[str, ...] = ()
+    isolation: tuple[str, ...] | None = None
 
 
 def ignore(*_: object) -> None:

@@ -21,13 +21,17 @@ class Action(StrEnum):
     SEED = "Seed"
     CLEAR_SEEDS = "ClearSeeds"
 
+    @property
+    def only_looks(self) -> bool:
+        return self in (Action.VERIFY, Action.PLAN, Action.STATUS)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tenants:
     """The schemas that a set is applied to, each with a history of its own: all that any of the three names.
 
-    `canary` of them go first and alone; then `parallel` at a time, until more than `max_failures` have failed.
-    `create` makes those of `names` that are missing.
+    `canary` of them go first and alone; then `parallel` at a time, until more than `max_failures` have failed. Where
+    nothing is done all are looked at. `create`: going up makes those that are missing.
     """
 
     pattern: str | None = None

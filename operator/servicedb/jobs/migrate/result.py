@@ -69,6 +69,12 @@ class Result:
     def exit_code(self) -> int:
         return EXIT_CODES[self.outcome]
 
+    def add_seeded(self, one: Seeded) -> None:
+        """A file that ran in one of several schemas: its rows are counted together."""
+        rows = next((known.rows for known in self.seeds if known.file == one.file), 0)
+        others = [known for known in self.seeds if known.file != one.file]
+        self.seeds = [*others, Seeded(one.file, rows + one.rows)]
+
     def failed_with(self, problem: Problem, place: Place | None = None) -> None:
         """The run ends with `problem`."""
         self.outcome = outcome_of(problem)

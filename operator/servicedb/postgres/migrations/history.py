@@ -46,14 +46,15 @@ def as_ourselves(connection: Connection[Any]) -> None:
 
 
 def read(connection: Connection[Any], scope: Scope) -> History:
-    """The history of `scope`, and which keys other sets have in the same schema."""
+    """The history of `scope`, and which keys other sets have in the same schema, or in the database as a whole."""
     rows = connection.execute(
         """
         SELECT set_name, key, name, file, checksum, state, down, down_in_transaction, milliseconds
         FROM servicedb_migrations.history
-        WHERE schema_name = %s AND key NOT LIKE 'seed:%%' ORDER BY position
+        WHERE (schema_name = %(schema)s OR (schema_name = '' AND set_name <> %(set)s)) AND key NOT LIKE 'seed:%%'
+        ORDER BY position
         """,
-        (scope.schema,),
+        {"schema": scope.schema, "set": scope.set_name},
     ).fetchall()
     others: dict[str, set[str]] = {}
     applied = []

@@ -36,12 +36,19 @@ def look(
     Where it is empty, what would be taken over of `theirs`, another tool's. Raises what taking it over would.
     """
     with connect(connect_to, guards) as connection, failing_at(None):
+        _see(connection, scope)
         table = table_of(connection, theirs) if theirs is not None else None
         with bookkeeping(connection):
             found = history.read(connection, scope) if exists(connection) else History()
             if theirs is None or found.applied:
                 return found
             return replace(found, applied=tuple(of_others(connection, table, theirs, source)))
+
+
+def _see(connection: Connection[Any], scope: Scope) -> None:
+    """A tenant's session sees its schema, and what all share."""
+    if scope.schema:
+        connection.execute(sql.SQL("SET search_path = {}, extensions").format(sql.Identifier(scope.schema)))
 
 
 @dataclass(slots=True)
@@ -77,9 +84,7 @@ class Work:
         with failing_at(None):
             if before is None:
                 prepare(self._connection)
-            if self.scope.schema:
-                path = sql.SQL("SET search_path = {}, extensions").format(sql.Identifier(self.scope.schema))
-                self._connection.execute(path)
+            _see(self._connection, self.scope)
 
     def close(self) -> None:
         if self._held is not None:
