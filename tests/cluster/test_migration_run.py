@@ -3,6 +3,7 @@
 import psycopg
 import pytest
 
+from tests.cluster.harness.cluster import Cluster
 from tests.cluster.objects import condition, wait_for
 from tests.cluster.shop import ITEMS, NAMES, PATIENCE, Shop, inline, migrating
 
@@ -55,6 +56,57 @@ def test_seeds_go_into_databases_of_their_environment_alone(shop: Shop) -> None:
     shop.tenant.change("demo", {"spec": {"environment": "dev"}})
     status = shop.wait("demo", status="True", reason="Ready")["status"]
     assert status["seeds"] == [{"file": "seeds/dev/items.sql", "rows": 2}]
+
+
+def test_of_fifty_tenants_three_are_broken_and_hold_up_no_other(shop: Shop, cluster: Cluster) -> None:
+    shop.provision("resellers")
+    names = [f"tenant_{number:02}" for number in range(50)]
+    broken = ["tenant_07", "tenant_19", "tenant_23"]
+    registry = f"CREATE TABLE tenants AS SELECT unnest('{{{','.join(names)}}}'::text[]) AS schema_name;\n"
+    shop.migrate(
+        "registry", "resellers", {"spec.source": inline({"V1__tenants.sql": registry}), "spec.set": "registry"}
+    )
+    changes = {
+        "spec.source": inline({"V1__items.sql": f"-- servicedb: requires registry/1\n{ITEMS}", "V2__names.sql": NAMES}),
+        "spec.set": "tenants",
+        "spec.tenants": {
+            "query": "SELECT schema_name FROM tenants WHERE schema_name LIKE 'tenant%'",
+            "create": True,
+            "parallel": 8,
+            "maxFailures": 5,
+        },
+    }
+    shop.wait("registry", status="True", reason="Ready")
+    with shop.tenant.log_in("resellers-migrator") as owner:
+        for name in broken:
+            owner.execute(f"CREATE SCHEMA {name} CREATE TABLE items (id bigint)".encode())
+    shop.migrate("resellers", "resellers", changes)
+    stalled = shop.wait("resellers", status="False", reason="MigrationFailed")
+    status = stalled["status"]
+    failing = status["tenants"].pop("failing")
+    assert (status["tenants"], sorted(failing)) == ({"total": 50, "succeeded": 47, "failed": 3}, broken)
+    message = (condition(stalled) or {})["message"]
+    assert message.startswith("3 of 50 tenants failed, 0 were not begun; tenant_")
+    assert "V1__items.sql, line 2: SQLSTATE 42P07" in message
+    assert ("version" in status, status["pending"]) == (False, 2)
+    shown = cluster.kubectl("get", "mrun", "resellers", "--namespace", shop.tenant.name, "--output=wide").splitlines()
+    row = dict(zip(shown[0].split(), shown[1].split(), strict=False))  # VERSION is empty, and so one is left out
+    assert list(row.items())[:3] == [("NAME", "resellers"), ("VERSION", "2"), ("PENDING", "MigrationFailed")]
+    assert {"50", "3"} <= set(shown[1].split())
+    with shop.tenant.log_in("resellers-app") as app:
+        assert app.execute("SELECT count(*) FROM tenant_49.items").fetchone() == (0,)
+    with shop.tenant.log_in("resellers-migrator") as owner:
+        for name in broken:
+            owner.execute(f"DROP TABLE {name}.items".encode())
+    shop.objects.patch(
+        "MigrationRun",
+        "resellers",
+        {"metadata": {"annotations": {"servicedb.io/reconcile-at": "repaired"}}},
+        shop.tenant.name,
+    )
+    status = shop.wait("resellers", status="True", reason="Ready")["status"]
+    assert status["tenants"] == {"total": 50, "succeeded": 50, "failed": 0, "failing": []}
+    assert (status["version"], status["pending"]) == ("2", 0)
 
 
 def test_of_two_for_one_set_the_older_works_until_it_is_gone(shop: Shop) -> None:

@@ -57,6 +57,7 @@ class S3Store:
 
     def __init__(self, bucket: Bucket, credentials: Path | None, patience: Patience | None = None) -> None:
         self._bucket = bucket
+        self.credentials = credentials
         self._mounted = _Mounted(credentials) if credentials is not None else None
         self._client = _client(bucket, self._mounted, patience or Patience())
 

@@ -86,6 +86,16 @@ class Work:
                 prepare(self._connection)
             _see(self._connection, self.scope)
 
+    def refresh(self) -> bool:
+        """The session as if it were new, with the lock all the while: nobody else has come to the history. False where
+        that can't be had: there is a new session then. Raises as `renew` does."""
+        if self._held is None or not self._held.reset():
+            self.renew()
+            return False
+        with failing_at(None):
+            _see(self._connection, self.scope)
+        return True
+
     def close(self) -> None:
         if self._held is not None:
             self._held.close()
