@@ -14,14 +14,14 @@ from servicedb.plan.backups.entries import is_stored
 from servicedb.plan.backups.pod import hashed_name
 from servicedb.plan.conditions import condition_of
 from servicedb.plan.migration_standing import SUCCEEDED
-from servicedb.postgres.contents import a_table
+from servicedb.postgres.contents import an_object
 from servicedb.reconcile.world import World
 
 _CHANGES = frozenset({"Up", "Down", "Seed", "ClearSeeds"})
 
 
 async def check_backup(run: MigrationRun, database: ServiceDatabase, world: World) -> None:
-    """See that there is a backup as young as spec.requireBackup asks. A database without tables needs none.
+    """See that there is a backup as young as spec.requireBackup asks. A database that holds nothing needs none.
 
     Raises Retryable while one is being made, Terminal where it failed.
     """
@@ -68,7 +68,7 @@ async def _is_empty(database: ServiceDatabase, world: World) -> bool:
     if server is None or server.admin is None or database.status.database_name is None:
         return False
     async with server.admin.inside(database.status.database_name) as inside:
-        return await a_table(inside) is None
+        return await an_object(inside) is None
 
 
 async def _order(run: MigrationRun, required: RequireBackup, name: str, world: World) -> None:
