@@ -63,21 +63,18 @@ def hand_over(cluster: Cluster, database: Postgres) -> None:
 def apply_example(cluster: Cluster) -> None:
     """The eight databases of manifests/examples/kyc-onboarding, all Ready; HarnessError says which are not, and why."""
     cluster.kubectl("apply", "-k", str(EXAMPLE))
-    wait_until(lambda: _settled(cluster), SETTLES_WITHIN)
-    try:
-        for what in (["databaseserver/main"], ["servicedatabases,migrationruns", "--all", "--namespace", TENANT]):
-            cluster.kubectl("wait", "--for=condition=Ready", "--timeout=1s", *what)
-    except HarnessError:
+    wait_until(lambda: _settled(_true_conditions(cluster)), SETTLES_WITHIN)
+    if not all("Ready" in types for types in _true_conditions(cluster)):
         ready = '.status.conditions[?(@.type=="Ready")]'
         columns = f"custom-columns=KIND:.kind,NAME:.metadata.name,STATUS:{ready}.reason,MESSAGE:{ready}.message"
         seen = cluster.kubectl("get", KINDS, "--all-namespaces", "--output", columns)
-        raise HarnessError(f"not all of {EXAMPLE.name} is Ready:\n{seen}") from None
+        raise HarnessError(f"not all of {EXAMPLE.name} is Ready:\n{seen}")
 
 
-def _settled(cluster: Cluster) -> bool:
-    """Whether all is Ready, or something waits for a person."""
+def _true_conditions(cluster: Cluster) -> list[set[str]]:
+    """Of each object the types of conditions that are True for its present spec."""
     found = json.loads(cluster.kubectl("get", KINDS, "--all-namespaces", "--output=json"))["items"]
-    true = [
+    return [
         {
             condition["type"]
             for condition in each["status"].get("conditions", [])
@@ -85,7 +82,11 @@ def _settled(cluster: Cluster) -> bool:
         }
         for each in found
     ]
-    return all("Ready" in types for types in true) or any("Stalled" in types for types in true)
+
+
+def _settled(found: list[set[str]]) -> bool:
+    """Whether all is Ready, or something waits for a person."""
+    return all("Ready" in types for types in found) or any("Stalled" in types for types in found)
 
 
 def secret_names(cluster: Cluster) -> list[str]:
