@@ -12,7 +12,10 @@ NAME_BYTES = 63
 _DATABASE_NAME = re.compile(r"[a-z][a-z0-9_]*", re.ASCII)
 _LOGIN_NAME = re.compile(r"[a-z][a-z0-9_]*", re.ASCII)
 _RESERVED_DATABASES = frozenset({"postgres", "servicedb"})
-_RESERVED_PREFIXES = ("template", "pg_")
+SCRATCH_PREFIX = "servicedb_scratch_"
+"""How databases begin in which a backup is restored on trial."""
+
+_RESERVED_PREFIXES = ("template", "pg_", SCRATCH_PREFIX)
 _RESERVED_LOGINS = frozenset(
     {"postgres", "public", "none", "servicedb", "current_user", "current_role", "session_user"}
 )

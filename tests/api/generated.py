@@ -153,6 +153,9 @@ def _consistent_run(spec: dict[str, Any]) -> dict[str, Any]:
         spec.setdefault("seeds", {"environment": "dev"})
     if (adopted := spec.get("adoptHistory", {})).get("format") == "Table":
         adopted |= {"table": "versions", "versionColumn": "version"}
+    else:
+        for column in ("versionColumn", "nameColumn"):
+            adopted.pop(column, None)
     return spec
 
 

@@ -205,6 +205,8 @@ BROKEN_RULES = [
      "spec.action Seed and ClearSeeds need spec.seeds: name the environment"),
     ("a history in no table", FULL_RUN, {"spec.adoptHistory.table": GONE},
      "spec.adoptHistory.format Table needs table and versionColumn: say where the versions stand"),
+    ("columns of a tool that has its own", FULL_RUN, {"spec.adoptHistory": {"format": "Goose", "nameColumn": "n"}},
+     "spec.adoptHistory.versionColumn and nameColumn are for format Table: other tools' columns are known"),
     ("the Secret of two extra roles", FULL_DATABASE,
      {"spec.roles.extra": [SEVENTEEN_ROLES[0], SEVENTEEN_ROLES[1] | {"secretName": "secret-0"}]}, SAME_SECRET),
     ("the Secret of migrator and readOnly", MINIMAL_DATABASE,
@@ -266,7 +268,19 @@ BAD_VALUES = [
          {"spec.source": {"inline": [{"name": name, "content": ""}]}}, "spec.source.inline[0].name")
         for name in ("/etc/x.sql", "a//b.sql", "a b.sql", "")
     ),
-    ("an image with a space", FULL_RUN, {"spec.source.image.reference": "a b"}, "spec.source.image.reference"),
+    *(
+        (f"an image {image!r}", FULL_RUN, {"spec.source.image.reference": image}, "spec.source.image.reference")
+        for image in ("a b", "-a", "a/B", "a@sha256:1", "a:b:c")
+    ),
+    *(
+        (f"an image's folder {path!r}", FULL_RUN, {"spec.source.image.path": path}, "spec.source.image.path")
+        for path in ("/", "a", "/a/../b", "/a/", "/.a")
+    ),
+    *(
+        (f"a folder {path!r} of the source", MINIMAL_RUN, {"spec.source.configMaps.0.path": path},
+         "spec.source.configMaps[0].path")
+        for path in ("/a", "../a", "a/../b", "a/", ".a")
+    ),
     ("a decision without a digest", FULL_RUN, {"spec.decisions.0.digest": "sha256:1"}, "spec.decisions[0].digest"),
     ("no app", MINIMAL_DATABASE, {"spec.roles": {"migrator": {"secretName": "x"}}}, "spec.roles.app"),
     ("no server", MINIMAL_DATABASE, {"spec.serverRef": GONE}, "spec.serverRef"),

@@ -13,7 +13,8 @@ import yaml
 from servicedb.api.common import CONFIRM_DELETE
 from servicedb.api.migration_run import MigrationRun
 from servicedb.kube.secrets import MANAGED_BY
-from servicedb.plan.migration_job import Endpoint, Order, job
+from servicedb.plan.migration_job import job
+from servicedb.plan.migration_order import Endpoint, Order
 from servicedb.plan.secret import SECRET_TYPE
 
 from tests.api.examples import GONE, MINIMAL_DATABASE, MINIMAL_RUN, MINIMAL_SERVER, Manifest, changed
@@ -336,8 +337,9 @@ def jobs_account(operator_account: AsOperator, cluster: Cluster, namespace: str)
 
 
 def own_job(namespace: str, changes: dict[str, Any] | None = None) -> Manifest:
-    """A Job as the operator makes it for a MigrationRun, with `changes`."""
-    run = MigrationRun.parse(changed(placed(MINIMAL_RUN, namespace), {"metadata.uid": "run-1"}))
+    """A Job as the operator makes it for a MigrationRun with an image, with `changes`."""
+    image = {"metadata.uid": "run-1", "spec.source": {"image": {"reference": "ghcr.io/acme/migrations:1"}}}
+    run = MigrationRun.parse(changed(placed(MINIMAL_RUN, namespace), image))
     endpoint = Endpoint("pg.example.org", 5432, "orders", "verify-full", "-----BEGIN CERTIFICATE-----")
     return changed(job(Order(run, "own", "sha256:1", "orders-migrator", endpoint, "servicedb:dev")), changes or {})
 
@@ -347,6 +349,7 @@ def test_the_operators_account_makes_the_jobs_of_migrations(jobs_account: JobsAs
 
 
 POD: Final = "spec.template.spec"
+OWN: Final = f"{POD}.initContainers.0.securityContext"
 TOKEN: Final = [{"name": "tmp", "projected": {"sources": [{"serviceAccountToken": {"path": "token"}}]}}]
 SECRET: Final = {"secret": {"name": "postgres-admin"}}
 FROM_SECRET: Final = [{"name": "A", "valueFrom": {"secretKeyRef": {"name": "postgres-admin", "key": "password"}}}]
@@ -364,9 +367,17 @@ FROM_SECRET: Final = [{"name": "A", "valueFrom": {"secretKeyRef": {"name": "post
         pytest.param({f"{POD}.volumes.0.projected.sources.0": SECRET}, id="all of a Secret"),
         pytest.param({f"{POD}.volumes.0.projected.sources.0.secret.items.0.key": "uri"}, id="another key"),
         pytest.param({f"{POD}.containers.0.env": FROM_SECRET}, id="a Secret in the environment"),
-        pytest.param({f"{POD}.initContainers": [{"name": "x", "image": "x"}]}, id="an init container"),
+        pytest.param({f"{POD}.initContainers.0.env": FROM_SECRET}, id="a Secret in the environment before"),
+        pytest.param({f"{POD}.initContainers.0.volumeMounts.0.name": "credentials"}, id="the Secret before"),
+        pytest.param({f"{POD}.initContainers.0.restartPolicy": "Always"}, id="a container beside"),
+        pytest.param({f"{POD}.initContainers.0.securityContext": GONE}, id="a container without limits"),
         pytest.param({f"{POD}.hostNetwork": True}, id="the node's network"),
         pytest.param({f"{POD}.securityContext.runAsNonRoot": False}, id="root"),
+        pytest.param({f"{POD}.securityContext.seccompProfile.type": "Unconfined"}, id="any system call"),
+        pytest.param({f"{OWN}.runAsNonRoot": False, f"{OWN}.runAsUser": 0}, id="a container as root"),
+        pytest.param({f"{OWN}.seccompProfile": {"type": "Unconfined"}}, id="any system call of a container"),
+        pytest.param({f"{OWN}.capabilities.add": ["NET_BIND_SERVICE"]}, id="a capability"),
+        pytest.param({f"{OWN}.readOnlyRootFilesystem": False}, id="files in the container"),
     ],
 )
 def test_the_operators_account_makes_no_other_jobs(

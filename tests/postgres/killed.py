@@ -8,6 +8,7 @@ import asyncio
 import multiprocessing
 import os
 import signal
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from enum import StrEnum
 from multiprocessing.context import ForkServerProcess
@@ -53,6 +54,27 @@ def killed_while_deleting(file: Path, kind: type[Step], moment: Moment) -> ForkS
     process.start()
     process.join()
     return process
+
+
+def killed_doing(
+    file: Path, work: Callable[[Operator], Awaitable[object]], kind: type[Step], moment: Moment
+) -> ForkServerProcess:
+    """An operator that had looked at its server, and did `work` (a function of a module) up to that moment."""
+    process = _context.Process(target=_do, args=(file, work, kind, moment))
+    process.start()
+    process.join()
+    return process
+
+
+def _do(file: Path, work: Callable[[Operator], Awaitable[object]], kind: type[Step], moment: Moment) -> None:
+    asyncio.run(_does(Objects(file), work, _Death(kind, moment)))
+
+
+async def _does(objects: Objects, work: Callable[[Operator], Awaitable[object]], death: "_Death") -> None:
+    async with Operator(_Listened(objects.file, death), on_step=death.on_step) as operator:
+        await operator.look()
+        _listen_to_statements(death)
+        await work(operator)
 
 
 def _let_go(file: Path, kind: type[Step], moment: Moment) -> None:

@@ -20,6 +20,9 @@ from servicedb.kube.resources import DATABASE_SERVERS, SERVICE_DATABASES
 NAMESPACE, OPERATOR_NAMESPACE = "shop", "servicedb-system"
 
 
+_LISTED = (DATABASE_SERVERS, "backupschedules", "databasebackups", "databaserestores")
+
+
 class Objects(KubeClient):
     """Objects by their paths."""
 
@@ -93,7 +96,7 @@ class Objects(KubeClient):
         """What an API server answers, without its checks of the content."""
         body = json.loads(json.dumps(body))  # what can't be sent to an API server can't be put here
         match method:
-            case "GET" if path == resources.collection(DATABASE_SERVERS):
+            case "GET" if path.rpartition("/")[2] in _LISTED:
                 items = [one for place, one in self.read().items() if place.startswith(f"{path}/")]
                 return {"metadata": {}, "items": items}
             case "GET":

@@ -28,6 +28,7 @@ from servicedb.kube.client import Json
 from servicedb.kube.resources import DATABASE_SERVERS, SERVICE_DATABASES, Key
 from servicedb.plan.steps import ProveLogin, Step
 from servicedb.reconcile import database, server
+from servicedb.reconcile.guests import forget_asking, note_asking
 from servicedb.reconcile.queue import TryAgain
 from servicedb.reconcile.server import ADMIN_LABEL
 from servicedb.reconcile.world import World, ignore
@@ -48,6 +49,12 @@ def run(work: Coroutine[Any, Any, T]) -> T:
     """What `work` returns, also where an event loop runs already."""
     with ThreadPoolExecutor(1) as thread:
         return thread.submit(asyncio.run, work).result()
+
+
+def _key_at(path: str) -> Key:
+    """The object at `path`; of its own namespace, where it is in one."""
+    parts = path.split("/")
+    return Key(parts[-2], parts[-3] if parts[-4] == "namespaces" else "", parts[-1])
 
 
 def unused_name(stem: str) -> str:
@@ -240,9 +247,11 @@ class Operator:
     def __post_init__(self) -> None:
         self.world = _World(self.objects, self.settings, self.objects.cluster_uid, on_step=self._note)
 
-    async def bring(self, name: str) -> Round:
-        """Look at the server, then at the database `name`."""
+    async def bring(self, name: str, *, heard: bool = True) -> Round:
+        """Look at the server, then at the database `name`. Not `heard`: the watch has told nothing yet."""
         self._steps.clear()
+        if heard:
+            self.notice()
         await self.look()
         due = None
         with contextlib.suppress(Problem, TryAgain):  # it stands in the status
@@ -260,6 +269,14 @@ class Operator:
         with contextlib.suppress(Problem):
             await server.reconcile(SERVER, self.world)
         return self._conditions(SERVER)
+
+    def notice(self) -> None:
+        """Hear of what asks something of databases, as the watch would tell."""
+        bodies = {_key_at(path): body for path, body in self.objects.read().items()}
+        for key in {*self.world.asking} - {*bodies}:
+            forget_asking(self.world, key)
+        for key, body in bodies.items():
+            note_asking(self.world, key, body)
 
     def let_pass(self, time: timedelta) -> None:
         """Let the operator's clock go ahead."""

@@ -14,8 +14,12 @@ from servicedb.plan.steps import (
     CREATION,
     DELETION,
     DEPARTURE,
+    MIGRATION,
+    REOPENING,
     REPAIR,
+    RESTORING,
     ROTATION,
+    SETTING_ASIDE,
     UNDO,
     AlterRole,
     ChangeDatabaseOwner,
@@ -39,11 +43,14 @@ from servicedb.plan.steps import (
     GrantOnDatabase,
     GrantOnObjects,
     GrantOnSchema,
+    MigrationStep,
     NoteGranted,
     NoteOnLogin,
     OpenDatabase,
     OpenLogin,
     PrepareSecret,
+    RenameDatabase,
+    RenameRole,
     ResetRoleSetting,
     Revoke,
     RevokeByDefault,
@@ -88,6 +95,8 @@ TABLE: list[tuple[Step, list[str]]] = [
     (AlterRole(WHY, "r", ("LOGIN", "CONNECTION LIMIT 5")), ['ALTER ROLE "r" LOGIN CONNECTION LIMIT 5']),
     (CommentOnRole(WHY, "r", '{"a":"\\u0041"}'), ['COMMENT ON ROLE "r" IS E\'{"a":"\\\\u0041"}\'']),
     (DropRole(WHY, "r"), ['DROP ROLE "r"']),
+    (RenameRole(WHY, "r", "s"), ['ALTER ROLE "r" RENAME TO "s"']),
+    (RenameDatabase(WHY, "d", "e"), ['ALTER DATABASE "d" RENAME TO "e"']),
     (AlterRole(WHY, "r", ("VALID UNTIL infinity",)), ["ALTER ROLE \"r\" VALID UNTIL 'infinity'"]),
     (ResetRoleSetting(WHY, "r", "search_path"), ['ALTER ROLE "r" RESET "search_path"']),
     (ChangeDatabaseOwner(WHY, "d", "o", "p", True), ['ALTER DATABASE "d" OWNER TO "o"']),
@@ -226,11 +235,16 @@ def test_each_step_is_written_so(step, expected):
 
 
 def test_every_kind_of_step_is_in_the_table_or_needs_no_sql():
-    needing_sql = {kind for kind in kinds() if not issubclass(kind, SecretStep | SetPassword | DeleteSecret)}
+    needing_sql = {
+        kind for kind in kinds() if not issubclass(kind, SecretStep | SetPassword | DeleteSecret | MigrationStep)
+    }
     assert needing_sql == {type(step) for step, _ in TABLE}
 
 
-@pytest.mark.parametrize("course", [CREATION, ADOPTION, REPAIR, ROTATION, DEPARTURE, DELETION, UNDO])
+@pytest.mark.parametrize(
+    "course",
+    [CREATION, ADOPTION, REPAIR, ROTATION, DEPARTURE, DELETION, UNDO, RESTORING, REOPENING, SETTING_ASIDE, MIGRATION],
+)
 def test_a_course_names_kinds_of_steps_each_once(course):
     assert set(course) <= set(kinds())
     assert len(course) == len(set(course))
@@ -261,6 +275,8 @@ HOSTILE: list[tuple[Step, list[str]]] = [
     (AlterRole(WHY, EVIL, ("LOGIN",)), [f"ALTER ROLE {QUOTED} LOGIN"]),
     (CommentOnRole(WHY, EVIL, ""), [f"COMMENT ON ROLE {QUOTED} IS"]),
     (DropRole(WHY, EVIL), [f"DROP ROLE {QUOTED}"]),
+    (RenameRole(WHY, EVIL, EVIL), [f"ALTER ROLE {QUOTED} RENAME TO {QUOTED}"]),
+    (RenameDatabase(WHY, EVIL, EVIL), [f"ALTER DATABASE {QUOTED} RENAME TO {QUOTED}"]),
     (Grant(WHY, replace(APP, group=EVIL, member=EVIL)), [f"GRANT {QUOTED} TO {QUOTED} WITH"]),
     (Revoke(WHY, replace(APP, group=EVIL, member=EVIL)), [f"REVOKE {QUOTED} FROM {QUOTED}"]),
     (CreateDatabase(WHY, EVIL, "UTF8", None, None), [f"CREATE DATABASE {QUOTED} TEMPLATE"]),
@@ -314,7 +330,7 @@ def test_a_role_called_public_in_another_case_is_no_public():
 
 
 ALLOWED_OPTIONS = (
-    "LOGIN NOLOGIN INHERIT NOINHERIT NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS".split()
+    "LOGIN NOLOGIN INHERIT NOINHERIT NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS BYPASSRLS".split()
 )
 
 
@@ -324,7 +340,7 @@ def test_options_that_a_role_may_be_given(option):
 
 
 REFUSED_OPTIONS = [
-    "SUPERUSER", "CREATEDB", "CREATEROLE", "REPLICATION", "BYPASSRLS", "login", "PASSWORD 'x'", "IN ROLE x", "",
+    "SUPERUSER", "CREATEDB", "CREATEROLE", "REPLICATION", "login", "PASSWORD 'x'", "IN ROLE x", "",
     "CONNECTION LIMIT", "CONNECTION LIMIT x", "CONNECTION LIMIT 1;", "LOGIN SUPERUSER", "NOLOGIN;",
 ]  # fmt: skip
 

@@ -142,7 +142,6 @@ def test_a_server_is_no_database(watched, world, enqueued):
     [
         pytest.param({}, id="status"),
         pytest.param({"managedFields": [{"manager": "kubectl"}]}, id="managedFields"),
-        pytest.param({"labels": {"team": "shop"}}, id="labels"),
     ],
 )
 def test_a_change_that_does_not_concern_us_enqueues_nothing(watched, enqueued, changes):
@@ -158,6 +157,7 @@ def test_a_change_that_does_not_concern_us_enqueues_nothing(watched, enqueued, c
         pytest.param({"annotations": {"servicedb.io/reconcile-at": "now"}}, id="annotation"),
         pytest.param({"deletionTimestamp": "2025-03-01T12:00:00Z"}, id="deletion"),
         pytest.param({"uid": "uid-2"}, id="made again"),
+        pytest.param({"labels": {"team": "shop"}}, id="labels, by which a BackupSchedule selects"),
     ],
 )
 def test_a_change_that_concerns_us_is_worked_on(watched, enqueued, changes):

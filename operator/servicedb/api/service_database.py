@@ -2,15 +2,11 @@
 
 from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
 from servicedb.api.common import (
-    NEVER_OBSERVED,
-    Conditions,
-    Handled,
     NamespacedMetadata,
     Object,
-    ObservedGeneration,
     Part,
     ServerReference,
 )
@@ -18,7 +14,6 @@ from servicedb.api.credentials import Credentials
 from servicedb.api.roles import Roles
 from servicedb.api.schema import (
     AGE,
-    LIST_ATOMIC,
     MESSAGE,
     READY,
     STATUS,
@@ -29,12 +24,10 @@ from servicedb.api.schema import (
     list_map,
     validations,
 )
+from servicedb.api.service_database_status import ServiceDatabaseStatus
 from servicedb.api.strings import (
     Duration,
     Identifier,
-    Line,
-    Number64,
-    ObjectName,
     Parameters,
     Word,
 )
@@ -52,9 +45,6 @@ Encoding = Literal[
 ]  # fmt: skip
 """The server encodings of PostgreSQL 15 to 18 (documentation, "Character Set Support") but MULE_INTERNAL, which no
 client can ask for in Unicode."""
-
-LISTED_LINES = 50
-"""Most lines that `drift` and `plan` in the status hold; `truncated` says that there are more."""
 
 
 class Extension(Part):
@@ -220,81 +210,6 @@ class ServiceDatabaseSpec(Part):
     deletion: Annotated[Deletion, Field(description="What becomes of the database when this object is deleted.")] = (
         Deletion()
     )
-
-
-class RoleStatus(Part):
-    """A login as it stands in its Secret."""
-
-    name: Annotated[
-        str, Field(description="Name of the role: app, migrator, readonly, or an extra one's.", max_length=32)
-    ]
-    login_name: Annotated[Identifier | None, Field(description="The login that the Secret holds at this time.")] = None
-    secret_name: Annotated[ObjectName | None, Field(description="The Secret with its credentials.")] = None
-    rotated_at: Annotated[AwareDatetime | None, Field(description="When its password was last renewed.")] = None
-
-
-class Binding(Part):
-    """The Secret that a workload is bound to, as the Service Binding specification wants it."""
-
-    name: Annotated[ObjectName, Field(description="Name of the application's Secret.")]
-
-
-class ServiceDatabaseHandled(Part):
-    """The annotations that were acted on."""
-
-    reconcile_at: Handled = None
-    rotate_at: Handled = None
-
-
-_Lines = Field(max_length=LISTED_LINES, json_schema_extra=LIST_ATOMIC)
-
-
-class ServiceDatabaseStatus(Part):
-    """What the operator found and did."""
-
-    observed_generation: ObservedGeneration = NEVER_OBSERVED
-    conditions: Conditions = ()
-    applied_generation: Annotated[
-        int | None,
-        Field(
-            description="The metadata.generation whose spec was last carried out: what differs from that was changed "
-            "by hand.",
-            ge=0,
-            json_schema_extra={"format": "int64"},
-        ),
-    ] = None
-    database_name: Annotated[
-        Identifier | None, Field(description="Name of the database on the server. It never changes.")
-    ] = None
-    database_oid: Annotated[
-        Number64 | None,
-        Field(description="The database's OID: when another or none is found, nothing is made in its place."),
-    ] = None
-    system_identifier: Annotated[
-        Number64 | None,
-        Field(description="Identity of the server that the database is on: on another one nothing is done."),
-    ] = None
-    roles: Annotated[
-        tuple[RoleStatus, ...],
-        Field(
-            description="The logins and their Secrets, without credentials.",
-            max_length=64,
-            json_schema_extra=list_map("name"),
-        ),
-    ] = ()
-    binding: Annotated[
-        Binding | None, Field(description="The application's Secret, for the Service Binding specification.")
-    ] = None
-    drift: Annotated[
-        tuple[Line, ...], _Lines, Field(description="Changes by hand that were found and not taken back.")
-    ] = ()
-    plan: Annotated[
-        tuple[Line, ...], _Lines, Field(description="With mode Plan: what would be done, without secrets.")
-    ] = ()
-    truncated: Annotated[bool | None, Field(description="Whether drift or plan had more lines than are shown.")] = None
-    handled: Annotated[
-        ServiceDatabaseHandled, Field(description="Annotations that were acted on, by their values.")
-    ] = ServiceDatabaseHandled()
 
 
 class ServiceDatabase(Object):

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
 
 from servicedb.plan.leaving import former_groups, leaving
 from servicedb.plan.marker import Marker
@@ -28,6 +29,9 @@ _PATH_PART = re.compile(r'"(?P<quoted>[^",]+)"|(?P<bare>[a-z_][a-z0-9_$]*)')
 _TAKEN_BACK = ALLOWED | {"search_path", "role"}
 """Parameters that the spec alone decides on, by naming them or by leaving them out."""
 
+_TAKEN_BACK_OF_LOGINS = _TAKEN_BACK | {"lo_compat_privileges"}
+"""With this one a login reads everybody's large objects."""
+
 _AT_BIRTH = frozenset({Privilege(PUBLIC, "CONNECT"), Privilege(PUBLIC, "TEMPORARY")})
 
 
@@ -38,8 +42,9 @@ def current_marker(wanted: Wanted, seen: ServerScan) -> Marker:
         return wanted.marker.with_oid(None)
     owner = seen.roles.get(wanted.names.owner)
     known = Marker.read(owner.comment) if owner is not None else None
-    opened = database.allow_connections or (known is not None and known.oid == database.oid)  # or closed since, by hand
-    return wanted.marker.with_oid(database.oid if opened else None)
+    same = known is not None and known.oid == database.oid
+    marker = replace(wanted.marker, restored=known.restored if known is not None and same else None)
+    return marker.with_oid(database.oid if database.allow_connections or same else None)  # or closed since, by hand
 
 
 def database_steps(wanted: Wanted, seen: ServerScan) -> Iterator[Step]:
@@ -60,7 +65,8 @@ def database_steps(wanted: Wanted, seen: ServerScan) -> Iterator[Step]:
     yield from privilege_steps(wanted, seen_privileges, leaving=kept)
     yield from _setting_steps(wanted, seen.settings if database else {})
     if database is None or not database.allow_connections:
-        yield OpenDatabase("not open yet", wanted.database, wanted.names.owner, wanted.marker.comment())
+        marker = current_marker(wanted, seen).with_oid(None)
+        yield OpenDatabase("not open yet", wanted.database, wanted.names.owner, marker.comment())
 
 
 def database_privileges(wanted: Wanted) -> frozenset[Privilege]:
@@ -78,7 +84,7 @@ def database_privileges(wanted: Wanted) -> frozenset[Privilege]:
         privileges.add(Privilege(group.name, "CONNECT"))
         if group.access is Access.READ_WRITE:
             privileges.add(Privilege(group.name, "TEMPORARY"))
-    privileges |= {Privilege(half, "CONNECT") for half, login in wanted.halves() if not login.inherits}
+    privileges |= {Privilege(half, "CONNECT") for half, login in wanted.halves() if login.connects_itself}
     return frozenset(privileges)
 
 
@@ -101,16 +107,19 @@ def wanted_settings(wanted: Wanted) -> dict[str, dict[str, str]]:
     alone = wanted.shared_with is None  # else those who share it keep the settings that they know
     settings = {"": of_all} if alone else {}
     for half, login in wanted.halves():
-        settings[half] = {**({} if alone else of_all), **login.parameters, "role": login.works_as}
+        settings[half] = {**({} if alone else of_all), **login.parameters}
+        if login.works_as != half:
+            settings[half]["role"] = login.works_as
     return settings
 
 
 def _setting_steps(wanted: Wanted, seen: Mapping[tuple[str, str], Settings]) -> Iterator[ChangeSetting]:
     for role, goal in wanted_settings(wanted).items():
         there = seen.get((wanted.database, role), {})
+        taken_back = _TAKEN_BACK_OF_LOGINS if role else _TAKEN_BACK
         for parameter in sorted(set(there) | set(goal)):
             value = goal.get(parameter)
-            if value is None and parameter not in _TAKEN_BACK:
+            if value is None and parameter not in taken_back:
                 continue  # an admin's own, such as log_statement: not ours to take away
             if _plain(parameter, there.get(parameter)) != value:
                 reason = "differs from the spec" if value is not None else "not in the spec"

@@ -13,7 +13,9 @@ from servicedb.plan.credentials import LoginState
 from servicedb.plan.marker import RoleNote
 from servicedb.plan.observed import Role
 from servicedb.plan.steps import CloseLogin, DeleteSecret, DropRole, LoginStep, NoteOnLogin, Step
-from servicedb.plan.wanted import Wanted
+from servicedb.plan.wanted import RESTORE, Wanted
+
+_AT_ONCE = timedelta()
 
 
 def note_on(wanted: Wanted, role: Role | None) -> RoleNote | None:
@@ -56,7 +58,8 @@ def leaving_steps(
     for name, note in leaving(wanted, roles).items():
         if not roles[name].login or note.role in _awaited(wanted, states):
             continue
-        retiring = replace(note, retire_at=retirement(note, now + overlap))
+        leaves = now + (_AT_ONCE if note.role == RESTORE else overlap)  # nobody is to write as that one any more
+        retiring = replace(note, retire_at=retirement(note, leaves))
         if retiring != note:
             yield NoteOnLogin("no longer in the spec: its time to leave is noted", name, retiring.comment())
         if retiring.retire_at is not None and now >= retiring.retire_at:

@@ -22,6 +22,8 @@ class Marker:
     the database's, known once it has been opened. When the object was found gone `released` is set, or with policy
     Delete `deleted_at`, and when the drop has begun `dropping`, each to the time (RFC 3339). `shared_with` are the
     roles that owned something in a database that servicedb did not make, and keep what they could do; None: nobody.
+    `job` is the Job that a scratch database was made for, at the time `since`: for that one there is no object.
+    `aside_of` is the name that the database had before another took its place. `restored`: the backup that is in it.
     """
 
     cluster: str
@@ -37,6 +39,10 @@ class Marker:
     deleted_at: str | None = None
     dropping: str | None = None
     shared_with: tuple[str, ...] | None = None
+    job: str | None = None
+    since: str | None = None
+    aside_of: str | None = None
+    restored: "Restored | None" = None
 
     @property
     def let_go(self) -> bool:
@@ -69,19 +75,40 @@ class Marker:
         known = {field.name for field in fields(cls)}
         shared = values.get("shared_with")
         values["shared_with"] = _names(shared) if isinstance(shared, list) else None
+        values["restored"] = Restored.read(values.get("restored"))
         try:
             marker = cls(**{key: value for key, value in values.items() if key in known})
         except TypeError:
             return None
         needed = (marker.cluster, marker.crd, marker.namespace, marker.namespace_uid, marker.name, marker.uid)
-        times = [time for time in (marker.released, marker.deleted_at, marker.dropping) if time is not None]
-        texts = (*needed, marker.policy, marker.grace, *times)
+        optional = (
+            marker.released, marker.deleted_at, marker.dropping, marker.job, marker.since, marker.aside_of
+        )  # fmt: skip
+        texts = (*needed, marker.policy, marker.grace, *(text for text in optional if text is not None))
         if not all(isinstance(text, str) for text in texts) or "" in needed:
             return None
         return marker if marker.oid is None or type(marker.oid) is int else None  # True is an int, too
 
     def with_oid(self, oid: int | None) -> Self:
         return replace(self, oid=oid)
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """The outcome of the DatabaseRestore `name`: the backup at `key`, whose manifest has that `digest`, is in the
+    database since `at` (RFC 3339)."""
+
+    name: str
+    key: str
+    digest: str
+    at: str
+
+    @classmethod
+    def read(cls, value: object) -> Self | None:
+        match value:
+            case {"name": str(name), "key": str(key), "digest": str(digest), "at": str(at)}:
+                return cls(name, key, digest, at)
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +129,8 @@ class RoleNote:
     `awaited` are Secrets that are about to be made for a login: they are named before they are there, so that one of
     which nothing came is found. `retire_at` stands on a login whose Secret has moved on: from then it may no longer log
     in; and on a group that the spec has no need of: from then it may be dropped. `granted` stands on a group that has
-    had its first grants on what was there: from then on a migration's own REVOKE is respected.
+    had its first grants on what was there: from then on a migration's own REVOKE is respected. `asked_by` is the UID of
+    the object that a login is there for, where the spec does not name it.
     """
 
     owner: str
@@ -113,6 +141,7 @@ class RoleNote:
     left: tuple[LeftSecret, ...] = ()
     granted: bool = False
     awaited: tuple[str, ...] = ()
+    asked_by: str | None = None
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -136,6 +165,7 @@ class RoleNote:
             "left": {one.name: one.until.isoformat() if one.until else "" for one in self.left} or None,
             "granted": True if self.granted else None,
             "awaited": list(self.awaited) or None,
+            "asked_by": self.asked_by,
         }
         held = {key: value for key, value in values.items() if value is not None}
         return json.dumps(held, sort_keys=True, separators=(",", ":"))
@@ -155,6 +185,7 @@ class RoleNote:
                     _left(values.get("left")),
                     values.get("granted") is True,
                     _names(values.get("awaited")),
+                    _text(values.get("asked_by")),
                 )
         return None
 

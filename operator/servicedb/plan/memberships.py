@@ -4,14 +4,20 @@ from collections.abc import Collection, Iterator
 
 from servicedb.plan.observed import Membership
 from servicedb.plan.steps import Grant, Revoke
-from servicedb.plan.wanted import Wanted
+from servicedb.plan.wanted import Access, Login, Wanted
+
+_READS_ALL_DATA = "pg_read_all_data"
 
 
 def wanted_memberships(wanted: Wanted) -> frozenset[Membership]:
-    """Each half of a login is a member of the role that it works as."""
+    """Each half of a login is a member of the role that it works as, or of PostgreSQL's that reads everything."""
     return frozenset(
-        Membership(login.works_as, half, inherit=login.inherits, set_role=True) for half, login in wanted.halves()
+        Membership(_group(login), half, inherit=login.inherits, set_role=True) for half, login in wanted.halves()
     )
+
+
+def _group(login: Login) -> str:
+    return _READS_ALL_DATA if login.access is Access.ALL_DATA else login.works_as
 
 
 def membership_steps(

@@ -12,13 +12,7 @@ _MIGRATES = frozenset({"Up", "Down"})
 
 def check_supported(spec: MigrationRunSpec) -> None:
     """Raise Terminal for what this release can't do yet: nothing that a spec says is left out in silence."""
-    adopted = spec.adopt_history
     asked = {
-        "source.image": spec.source.image is not None,
-        "adoptHistory.table but with format Table": adopted is not None
-        and adopted.format != "Table"
-        and adopted.table is not None,
-        "adoptHistory.nameColumn": adopted is not None and adopted.name_column is not None,
         "requireBackup": spec.require_backup is not None,
     }
     if fields := [f"spec.{name}" for name, there in asked.items() if there]:

@@ -9,6 +9,7 @@ from servicedb.api.roles import APP, MIGRATOR, AppRole, ExtraRole, ReadOnlyRole
 from servicedb.api.service_database import ServiceDatabase
 from servicedb.errors import Terminal
 from servicedb.naming import RoleNames, database_name_fault, default_database_name, login_name_fault
+from servicedb.plan.guests import NOBODY, Guests, guest_logins
 from servicedb.plan.identifiers import parsed_name, parsed_table
 from servicedb.plan.marker import Marker
 from servicedb.plan.parameters import checked_parameters
@@ -56,11 +57,12 @@ def _selects(selector: NamespaceSelector, labels: Mapping[str, str]) -> bool:
     return True
 
 
-def resolve(sdb: ServiceDatabase, server: DatabaseServer, marker: Marker) -> Wanted:
-    """What `sdb` asks for on `server`. Raises Terminal, with a sentence, where it can't be had."""
+def resolve(sdb: ServiceDatabase, server: DatabaseServer, marker: Marker, guests: Guests = NOBODY) -> Wanted:
+    """What `sdb` asks for on `server`, with the logins of its `guests`. Raises Terminal where it can't be had."""
     database = database_name(sdb, server)
     names = RoleNames(database)
     logins = _logins(sdb, server, names)
+    logins += guest_logins(names, sdb.metadata.name, guests, {login.secret_name for login in logins})
     made = {name for login in logins for name in (*login.halves, login.works_as) if "__" in name}
     fault = database_name_fault(database, tuple(sorted(made)))
     if fault is not None:

@@ -22,13 +22,14 @@ from servicedb.plan.wanted import Access, Group, Login, Wanted
 
 _NO_SECRET = LoginState(None, None)
 
-_ACCESSES = frozenset(Access)
+_KEPT = frozenset(Access) - {Access.ALL_DATA}
+"""What a half may go on doing for a while; what holds in every database of a server is taken back at once."""
+
 _NEVER = {
     "superuser": "NOSUPERUSER",
     "createdb": "NOCREATEDB",
     "createrole": "NOCREATEROLE",
     "replication": "NOREPLICATION",
-    "bypassrls": "NOBYPASSRLS",
 }
 
 
@@ -49,8 +50,11 @@ def role_steps(
     for login in wanted.logins:
         state = states.get(login.role, LoginState(None, None))
         for half, of_half in wanted.halves(login):
-            yield from _login(wanted, of_half, half, state, roles, now=now, overlap=overlap)
-        if state.pending is not None:
+            if wanted.is_closed(login):
+                yield from _closed(wanted, of_half, half, roles)
+            else:
+                yield from _login(wanted, of_half, half, state, roles, now=now, overlap=overlap)
+        if state.pending is not None and not wanted.is_closed(login):
             yield SetPassword("its Secret holds a pending password", login.role, state.pending)
     yield from leaving_steps(wanted, states, roles, now=now, overlap=overlap)
 
@@ -63,7 +67,7 @@ def earlier_access(wanted: Wanted, states: Mapping[str, LoginState], roles: Mapp
         pending = states.get(login.role, LoginState(None, None)).pending
         for half in login.halves if len(login.halves) > 1 else ():
             note = _noted(wanted, login, roles.get(half))
-            if note is None or note.access not in _ACCESSES - {login.access} or not roles[half].login:
+            if note is None or note.access not in _KEPT - {login.access} or not roles[half].login:
                 continue
             moves = note.secret != login.secret_name or note.left  # with the password that others have, too
             if half == pending and not moves:
@@ -106,8 +110,8 @@ def _login(
     when another half is in use: a pending password may yet turn out not to work."""
     seen = roles.get(half)
     noted = _noted(wanted, login, seen)
-    note = RoleNote(wanted.names.owner, login.role, login.secret_name, access=login.access)
-    role = Role(half, login=False, inherit=login.inherits, connection_limit=login.connection_limit)
+    note = _note(wanted, login)
+    role = _half(login, half)
     if half in (state.active, state.pending):
         role = replace(role, login=True)
         if seen is not None and noted is not None:
@@ -139,6 +143,31 @@ def _login(
     yield from _role(role, note.comment(), roles, course=noted is not None)
 
 
+def _closed(wanted: Wanted, login: Login, half: str, roles: Mapping[str, Role]) -> Iterator[RoleStep]:
+    """One half of a login that nobody may use for the time being: it keeps its note, and with it its turn."""
+    seen = roles.get(half)
+    noted = _noted(wanted, login, seen)
+    if seen is not None and seen.login:
+        yield CloseLogin("a restore has the database to itself", half)
+        roles = {**roles, half: replace(seen, login=False)}
+    yield from _role(_half(login, half), (noted or _note(wanted, login)).comment(), roles, course=noted is not None)
+
+
+def _half(login: Login, half: str) -> Role:
+    """One half as it is when nobody uses it."""
+    return Role(
+        half,
+        login=False,
+        inherit=login.inherits,
+        bypassrls=login.bypasses_row_security,
+        connection_limit=login.connection_limit,
+    )
+
+
+def _note(wanted: Wanted, login: Login) -> RoleNote:
+    return RoleNote(wanted.names.owner, login.role, login.secret_name, access=login.access, asked_by=login.asked_by)
+
+
 def _noted(wanted: Wanted, login: Login, seen: Role | None) -> RoleNote | None:
     """The note that `seen` carries as a half of `login`."""
     note = note_on(wanted, seen)
@@ -165,7 +194,7 @@ def _role(role: Role, comment: str, roles: Mapping[str, Role], *, course: bool =
     """`course`: its comment is the note of a role that comes or goes, which changes in the course of time, too."""
     seen = roles.get(role.name)
     if seen is None:
-        yield CreateRole("missing", role.name, role.login, role.inherit, role.connection_limit, comment)
+        yield CreateRole("missing", role.name, role.login, role.inherit, role.connection_limit, comment, role.bypassrls)
         return
     options = tuple(_options(role, seen))
     if options:
@@ -189,3 +218,5 @@ def _options(role: Role, seen: Role) -> Iterator[str]:
     for attribute, option in _NEVER.items():
         if getattr(seen, attribute):
             yield option
+    if seen.bypassrls != role.bypassrls:
+        yield "BYPASSRLS" if role.bypassrls else "NOBYPASSRLS"

@@ -16,7 +16,8 @@ class ServerFacts:
     """What a look at a server as its admin showed. `version_number` is as in server_version_num.
 
     `public_databases` are those that any login may connect to; `lock_database_owner` is None where the operator's own
-    database is not there yet; `admin_may_own_lock_database`: the admin is, or is a member of, its owner.
+    database is not there yet; `admin_may_own_lock_database`: the admin is, or is a member of, its owner. `may_...`:
+    what it may give to a login that reads everything (a superuser may anyhow).
     """
 
     version_number: int
@@ -31,6 +32,9 @@ class ServerFacts:
     lock_database_owner: str | None = None
     lock_database_open: bool = False
     admin_may_own_lock_database: bool = False
+    may_grant_read_all_data: bool = False
+    may_grant_bypassrls: bool = False
+    may_set_lo_compat_privileges: bool = False
 
 
 def check_server(facts: ServerFacts, *, server: str, known_identifier: str | None, acknowledged: str | None) -> None:

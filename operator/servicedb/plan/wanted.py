@@ -12,11 +12,22 @@ class Access(StrEnum):
     READ_WRITE = "ReadWrite"
     READ_ONLY = "ReadOnly"
     OWNER = "Owner"
+    ALL_DATA = "AllData"
+    """Reads everything, whoever's it is, and works as itself: the login for backups has it on some servers."""
+
+
+BACKUP, RESTORE = "backup", "restore"
+"""The logins that no spec.roles names: they are there while an object of another kind needs them (plan/guests.py)."""
 
 
 def works_as(names: RoleNames, access: Access) -> str:
-    """The role that a login of that access works as."""
-    return {Access.OWNER: names.owner, Access.READ_WRITE: names.read_write, Access.READ_ONLY: names.read_only}[access]
+    """The role that a login of that access works as; "" where that is the login itself."""
+    return {
+        Access.OWNER: names.owner,
+        Access.READ_WRITE: names.read_write,
+        Access.READ_ONLY: names.read_only,
+        Access.ALL_DATA: "",
+    }[access]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +60,22 @@ class Login:
     connection_limit: int = -1
     parameters: Mapping[str, str] = field(default_factory=dict)
     overrides: Mapping[tuple[str, str], frozenset[str]] | None = None
+    asked_by: str | None = None
+    """The UID of the object that the login is there for; None for those of spec.roles."""
 
     @property
     def inherits(self) -> bool:
         """Whether the privileges of `works_as` hold without SET ROLE; an owner's must be taken up."""
         return self.access is not Access.OWNER
+
+    @property
+    def connects_itself(self) -> bool:
+        """Whether it needs CONNECT itself, since it inherits that from no group."""
+        return self.access in (Access.OWNER, Access.ALL_DATA)
+
+    @property
+    def bypasses_row_security(self) -> bool:
+        return self.access is Access.ALL_DATA
 
     def other_half(self, half: str) -> str:
         """The half that is not `half`; with a fixed login name, that one again."""
@@ -105,6 +127,19 @@ class Wanted:
     """Half -> the access that it keeps as long as it may log in, where the spec has another one by now."""
 
     @property
+    def is_restored_into(self) -> bool:
+        """Whether a restore has the database to itself."""
+        return any(login.role == RESTORE for login in self.logins)
+
+    def is_closed(self, login: Login) -> bool:
+        """Whether nobody may log in as `login` for the time being."""
+        return self.is_restored_into and login.role != RESTORE
+
+    @property
+    def open_logins(self) -> tuple[Login, ...]:
+        return tuple(login for login in self.logins if not self.is_closed(login))
+
+    @property
     def shared_with(self) -> tuple[str, ...] | None:
         return self.marker.shared_with
 
@@ -116,7 +151,7 @@ class Wanted:
                 access = self.earlier.get(half, login.access)
                 whole = access is not login.access and (login.overrides is None or access is Access.OWNER)
                 role = works_as(self.names, access) if whole else login.works_as
-                yield half, replace(login, access=access, works_as=role)
+                yield half, replace(login, access=access, works_as=role or half)
 
     @property
     def all_groups(self) -> tuple[Group, ...]:

@@ -28,6 +28,8 @@ from servicedb.plan.steps import (
     ObjectStep,
     OpenDatabase,
     OpenLogin,
+    RenameDatabase,
+    RenameRole,
     ResetRoleSetting,
     Revoke,
     RevokeByDefault,
@@ -38,9 +40,9 @@ from servicedb.plan.steps import (
 )
 from servicedb.postgres.objects import object_statements
 
-_NEW_ROLE = sql.SQL("NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS")
+_NEW_ROLE = sql.SQL("NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION")
 _ROLE_OPTIONS = frozenset(
-    "LOGIN NOLOGIN INHERIT NOINHERIT NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS".split()
+    "LOGIN NOLOGIN INHERIT NOINHERIT NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS BYPASSRLS".split()
 )
 
 _END_SESSIONS = sql.SQL(
@@ -64,6 +66,12 @@ def statements(step: Step, *, server_version: int) -> list[sql.Composed]:
             return [sql.SQL("ALTER ROLE {} {}").format(sql.Identifier(step.name), login)]
         case CommentOnRole() | NoteOnLogin() | NoteGranted():
             return [comment_on_role(step.name, step.comment)]
+        case RenameRole():
+            text = sql.SQL("ALTER ROLE {} RENAME TO {}")
+            return [text.format(sql.Identifier(step.name), sql.Identifier(step.new_name))]
+        case RenameDatabase():
+            text = sql.SQL("ALTER DATABASE {} RENAME TO {}")
+            return [text.format(sql.Identifier(step.database), sql.Identifier(step.name))]
         case DropRole():
             return [sql.SQL("DROP ROLE {}").format(sql.Identifier(step.name))]
         case Grant():
@@ -145,7 +153,8 @@ def _create_role(step: CreateRole) -> sql.Composed:
     login = sql.SQL("LOGIN" if step.login else "NOLOGIN")
     inherit = sql.SQL("INHERIT" if step.inherit else "NOINHERIT")
     limit = sql.SQL("CONNECTION LIMIT {}").format(sql.Literal(step.connection_limit))
-    options = sql.SQL(" ").join([login, inherit, _NEW_ROLE, limit])
+    row_security = sql.SQL("BYPASSRLS" if step.bypassrls else "NOBYPASSRLS")
+    options = sql.SQL(" ").join([login, inherit, _NEW_ROLE, row_security, limit])
     return sql.SQL("CREATE ROLE {} WITH {}").format(sql.Identifier(step.name), options)
 
 

@@ -23,7 +23,12 @@ SELECT current_setting('server_version_num')::int AS version_number,
              ORDER BY 1) AS public_databases,
        pg_get_userbyid(l.datdba) AS lock_database_owner,
        coalesce(l.datallowconn, false) AS lock_database_open,
-       coalesce(pg_has_role(r.oid, l.datdba, 'USAGE'), false) AS admin_may_own_lock_database
+       coalesce(pg_has_role(r.oid, l.datdba, 'USAGE'), false) AS admin_may_own_lock_database,
+       r.rolcreaterole AND (current_setting('server_version_num')::int < 160000
+            OR pg_has_role(r.oid, 'pg_read_all_data', 'MEMBER WITH ADMIN OPTION')) AS may_grant_read_all_data,
+       r.rolcreaterole AND r.rolbypassrls AND current_setting('server_version_num')::int >= 160000
+            AS may_grant_bypassrls,
+       has_parameter_privilege(r.oid, 'lo_compat_privileges', 'SET') AS may_set_lo_compat_privileges
 FROM pg_roles r LEFT JOIN pg_database l ON l.datname = %s
 WHERE r.rolname = current_user
 """
@@ -83,9 +88,10 @@ GRANT CONNECT ON DATABASE postgres TO {admin};
 REVOKE CONNECT, TEMPORARY ON DATABASE postgres FROM PUBLIC;
 REVOKE CONNECT, TEMPORARY ON DATABASE template1 FROM PUBLIC;
 
--- For backups that read every table, also those under row-level security.
+-- For backups that read every table, also those under row-level security, and every large object.
 GRANT pg_read_all_data TO {admin} WITH ADMIN OPTION;
 ALTER ROLE {admin} BYPASSRLS;
+GRANT SET ON PARAMETER lo_compat_privileges TO {admin};
 
 -- In pg_hba.conf: logins by TLS and SCRAM alone, for example
 --   hostssl all all 0.0.0.0/0 scram-sha-256

@@ -23,7 +23,8 @@ async def keep_counting(world: World) -> None:
 
 def count(server: Server, world: World) -> int:
     """The databases of this cluster's objects on `server`, those that were let go left out."""
-    mine = sum(marker.cluster == world.cluster_uid and not marker.let_go for marker in server.markers.values())
+    living = [marker for marker in server.markers.values() if not (marker.let_go or marker.job)]
+    mine = sum(marker.cluster == world.cluster_uid for marker in living)
     metrics.DATABASES.labels(server.name).set(mine)
     return mine
 

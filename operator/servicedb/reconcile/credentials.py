@@ -67,7 +67,7 @@ class Credentials:
     def steps(self, roles: Mapping[str, Role]) -> list[PrepareSecret]:
         """The new passwords that are needed; raises Terminal for a Secret of somebody else's."""
         return secret_steps(
-            self.wanted,
+            self._open,
             self.seen(),
             roles,
             refused=self.refused,
@@ -76,10 +76,10 @@ class Credentials:
         )
 
     def rotations(self, roles: Mapping[str, Role]) -> list[Rotation]:
-        return rotations(self.wanted, self.seen(), roles, self.schedule, now=self.world.now())
+        return rotations(self._open, self.seen(), roles, self.schedule, now=self.world.now())
 
     def next_rotation(self, roles: Mapping[str, Role]) -> datetime | None:
-        return next_rotation(self.wanted, self.seen(), roles, self.schedule, now=self.world.now())
+        return next_rotation(self._open, self.seen(), roles, self.schedule, now=self.world.now())
 
     @property
     def schedule(self) -> Schedule:
@@ -119,16 +119,21 @@ class Credentials:
         """Whether some login has not been proved with what its Secret says now."""
         return any(not self._proved(login) for login in self._in_use(roles))
 
+    @property
+    def _open(self) -> Wanted:
+        """What is wanted, without the logins that nobody may use for the time being."""
+        return replace(self.wanted, logins=self.wanted.open_logins)
+
     def _in_use(self, roles: Mapping[str, Role]) -> list[Login]:
         """Each login as it stands for the half that its Secret names."""
         of_half = dict(self.as_it_stands(roles).halves())
         states = self.states()
         halves = {login.role: states[login.role].pending or states[login.role].active for login in self.wanted.logins}
-        return [of_half.get(halves[login.role] or "", login) for login in self.wanted.logins]
+        return [of_half.get(halves[login.role] or "", login) for login in self.wanted.open_logins]
 
     def outdated(self) -> bool:
         """Whether some Secret says something else than it should, its password apart."""
-        return any(self._data(login) is None or not self._up_to_date(login) for login in self.wanted.logins)
+        return any(self._data(login) is None or not self._up_to_date(login) for login in self.wanted.open_logins)
 
     def forget_proofs(self) -> None:
         """Have every login tried again."""

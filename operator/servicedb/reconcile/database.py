@@ -1,5 +1,7 @@
 """One ServiceDatabase: observe, plan, execute, report. Safe to be killed between any two lines."""
 
+from dataclasses import replace
+
 from servicedb.api.common import ACKNOWLEDGE
 from servicedb.api.service_database import ServiceDatabase
 from servicedb.errors import NeedsDecision, Problem, Retryable, Terminal
@@ -10,10 +12,12 @@ from servicedb.plan.marker import Marker
 from servicedb.plan.noted import as_noted
 from servicedb.plan.resolve import database_name, namespace_allowed, resolve
 from servicedb.plan.secret import check_metadata
+from servicedb.plan.set_aside import was_set_aside
 from servicedb.plan.wanted import Wanted
 from servicedb.reconcile.begun import see_to_what_has_begun
 from servicedb.reconcile.credentials import Credentials
 from servicedb.reconcile.drift import list_drift
+from servicedb.reconcile.guests import as_it_is, decide
 from servicedb.reconcile.queue import TryAgain
 from servicedb.reconcile.report import begin, report
 from servicedb.reconcile.standing import handled, report_plan, report_ready
@@ -73,11 +77,14 @@ def _as_seen_here(problem: Problem) -> Problem:
 async def _bring(key: Key, sdb: ServiceDatabase, world: World) -> tuple[float | None, Retryable | None]:
     """The seconds until something falls due by itself, None where nothing does; and what is to be tried again, but
     has been reported already."""
-    server = await _usable_server(sdb, world)
+    server = await usable_server(sdb, world)
     marker = await marker_of(sdb, server, world)
-    wanted = resolve(sdb, server.resource, marker)
-    assert server.admin is not None
     check_same_server(sdb, server)
+    asked = await decide(sdb, server, world)
+    wanted = resolve(sdb, server.resource, marker, asked.guests)
+    if was_set_aside(wanted.database, wanted.known_oid, server.markers.values()):
+        wanted = replace(wanted, known_oid=None)
+    assert server.admin is not None
     if sdb.spec.suspend:
         await report(world, key, sdb, [Finding("Reconciling", "False", "Suspended", "spec.suspend is true")])
         return await _at_rest(key, sdb, wanted, server, world), None
@@ -86,7 +93,7 @@ async def _bring(key: Key, sdb: ServiceDatabase, world: World) -> tuple[float | 
         server.markers.setdefault(wanted.database, marker)  # two at once must not both take the last place
     begun = world.now()
     credentials = checked_credentials(key, sdb, wanted, server, world)
-    work = Work(key, sdb, wanted, server, server.admin, world, credentials)
+    work = Work(key, sdb, wanted, server, server.admin, world, credentials, asked)
     if sdb.spec.mode == "Plan":
         await credentials.read()
         seconds = await see_to_what_has_begun(work)
@@ -134,14 +141,16 @@ async def _at_rest(key: Key, sdb: ServiceDatabase, wanted: Wanted, server: Serve
     try:
         credentials = Credentials(key, sdb, wanted, server, world)
         await credentials.read()
-        return await see_to_what_has_begun(Work(key, sdb, wanted, server, server.admin, world, credentials))
+        asked = as_it_is(sdb, server)
+        return await see_to_what_has_begun(Work(key, sdb, wanted, server, server.admin, world, credentials, asked))
     except Retryable as problem:
         raise TryAgain from problem
     except Problem:
         return None
 
 
-async def _usable_server(sdb: ServiceDatabase, world: World) -> Server:
+async def usable_server(sdb: ServiceDatabase, world: World) -> Server:
+    """The server that the object names, looked at and in order; raises a Problem or TryAgain where it is not."""
     name = sdb.spec.server_ref.name
     server = world.servers.get(name)
     if server is None:
@@ -218,7 +227,7 @@ def check_limits(wanted: Wanted, server: Server) -> None:
     if wanted.database in server.markers:
         return
     limits = server.resource.spec.limits
-    living = [marker for marker in server.markers.values() if not marker.let_go]
+    living = [marker for marker in server.markers.values() if not (marker.let_go or marker.job)]
     of_namespace = sum(
         (marker.cluster, marker.namespace) == (wanted.marker.cluster, wanted.marker.namespace) for marker in living
     )

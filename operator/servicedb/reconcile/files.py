@@ -15,6 +15,7 @@ from servicedb.kube.resources import DATABASE_SERVERS, SERVICE_DATABASES, Key
 from servicedb.plan.resolve import resolve
 from servicedb.postgres.script import Planned
 from servicedb.reconcile.database import check_limits, check_same_server, checked_credentials, marker_of
+from servicedb.reconcile.guests import as_it_is
 from servicedb.reconcile.preview import preview
 from servicedb.reconcile.queue import TryAgain
 from servicedb.reconcile.server import enter
@@ -76,14 +77,15 @@ async def _plan(body: Json, world: World) -> FilePlan:
     try:
         server = await _server(sdb, world)
         marker = await marker_of(sdb, server, world)
-        wanted = resolve(sdb, server.resource, marker)
+        asked = as_it_is(sdb, server)
+        wanted = resolve(sdb, server.resource, marker, asked.guests)
         check_same_server(sdb, server)
         check_limits(wanted, server)
         key = Key(SERVICE_DATABASES, sdb.metadata.namespace, sdb.metadata.name)
         credentials = checked_credentials(key, sdb, wanted, server, world)
         await credentials.read()
         assert server.admin is not None
-        steps = await preview(Work(key, sdb, wanted, server, server.admin, world, credentials))
+        steps = await preview(Work(key, sdb, wanted, server, server.admin, world, credentials, asked))
     except TryAgain:
         raise Unplannable(
             f'{where}: namespace "{sdb.metadata.namespace}", or the CRD, is not there; create it first'

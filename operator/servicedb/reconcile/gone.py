@@ -2,12 +2,14 @@
 
 from servicedb.api.common import ACKNOWLEDGE, Unreadable
 from servicedb.api.service_database import ServiceDatabase
-from servicedb.kube import events
+from servicedb.kube import events, resources
 from servicedb.kube.client import Json
 from servicedb.kube.resources import SERVICE_DATABASES, Key
 from servicedb.plan.marker import Marker
+from servicedb.plan.migration_result import job_state
 from servicedb.plan.release import LiveObject, is_gone
 from servicedb.plan.resolve import database_name
+from servicedb.plan.scratch import is_forgotten
 from servicedb.reconcile.world import Server, World
 
 
@@ -20,6 +22,8 @@ async def object_is_gone(server: Server, world: World, database: str, marker: Ma
     """Whether the object is gone now, by the CRD, the namespace and the object as the API server gives them."""
     if marker.cluster != world.cluster_uid:
         return False
+    if marker.job is not None:
+        return database in server.done or await _job_is_gone(marker, world)
     noticed = world.databases.get(key_of(marker))
     if noticed is not None and noticed.uid == marker.uid and database not in server.absent:
         return False
@@ -41,6 +45,12 @@ async def object_is_gone(server: Server, world: World, database: str, marker: Ma
     )
 
 
+async def _job_is_gone(marker: Marker, world: World) -> bool:
+    """Whether the Job of a scratch database has ended, or is not there although it has had time to come."""
+    job = await world.kube.get(resources.job(marker.namespace, marker.job or ""))
+    return job_state(job) != "Running" if job is not None else is_forgotten(marker, world.now())
+
+
 def live_object(body: Json, world: World) -> LiveObject:
     """An object that can't be read is there all the same."""
     try:
@@ -56,7 +66,10 @@ def live_object(body: Json, world: World) -> LiveObject:
 async def tell(
     server: Server, world: World, marker: Marker, reason: str, message: str, *, warning: bool = False
 ) -> None:
-    """Events about a database whose object is gone: for the admins, and for the team where its namespace is there."""
+    """Events about a database whose object is gone: for the admins, and for the team where its namespace is there. A
+    scratch database comes and goes without a word."""
+    if marker.job is not None:
+        return
     told = [(server.key, server.resource.metadata.uid)]
     namespace = await world.namespace(marker.namespace)
     if namespace is not None and namespace.uid == marker.namespace_uid and not namespace.terminating:

@@ -17,6 +17,7 @@ from servicedb.errors import Problem
 from servicedb.kube import resources
 from servicedb.kube.client import ApiError
 from servicedb.kube.resources import DATABASE_SERVERS, MIGRATION_RUNS, SERVICE_DATABASES, Key
+from servicedb.reconcile.guests import forget_asking, note_asking
 from servicedb.reconcile.world import Noticed, World
 
 _log = logging.getLogger(__name__)
@@ -157,12 +158,14 @@ class Watched:
         elif key.plural == MIGRATION_RUNS:
             name = (spec.get("databaseRef") or {}).get("name", "")
             self._world.runs[key] = Key(SERVICE_DATABASES, key.namespace, name)
+        note_asking(self._world, key, body)
         content = hash(
             (
                 metadata["uid"],
                 metadata.get("generation"),
                 metadata.get("deletionTimestamp"),
                 frozenset((metadata.get("annotations") or {}).items()),
+                frozenset((metadata.get("labels") or {}).items()),
             )
         )
         changed = self._content.get(key) != content
@@ -175,6 +178,7 @@ class Watched:
         self._owed.pop(key, None)
         self._world.databases.pop(key, None)
         self._world.runs.pop(key, None)
+        forget_asking(self._world, key)
 
 
 def _ready(body: Mapping[str, Any]) -> bool:

@@ -39,7 +39,11 @@ async def release_what_is_gone(server: Server, world: World) -> Finding | None:
         try:
             if marker.let_go and marker.cluster == world.cluster_uid:
                 await _finish(server, world, database, marker)
-            elif await object_is_gone(server, world, database, marker):
+            elif not await object_is_gone(server, world, database, marker):
+                continue
+            elif marker.job is not None:  # nothing of anybody's is in it
+                await _release(server, world, Absence(database, marker, now), now)
+            else:
                 absent[database] = server.absent.get(database, now)
         except Busy as problem:
             _log.info("not released now: %s: %s", database, problem)
@@ -97,6 +101,7 @@ async def _of_an_earlier_crd(server: Server, world: World) -> list[str]:
         for database, marker in server.markers.items()
         if marker.cluster == world.cluster_uid
         and marker.released is None
+        and marker.job is None
         and crd is not None
         and marker.crd != crd.uid
         and key_of(marker) not in world.databases
@@ -125,6 +130,8 @@ async def _release(server: Server, world: World, absence: Absence, now: datetime
 
 
 async def _say(server: Server, world: World, database: str, marker: Marker) -> None:
+    if marker.job is not None:
+        return
     where = f'database "{database}" on server "{server.name}"'
     due = due_at(marker)
     if marker.deleted_at is None:

@@ -16,6 +16,7 @@ from servicedb.errors import Busy, Problem, Retryable, Terminal
 from servicedb.kube import resources
 from servicedb.kube.client import ApiError, Json
 from servicedb.kube.resources import SERVICE_DATABASES, Key
+from servicedb.plan.backup_access import backup_access
 from servicedb.plan.conditions import Finding, beside, of_problem
 from servicedb.plan.narrow import Narrowed, markers
 from servicedb.plan.server import ServerFacts, check_server, findings
@@ -117,10 +118,13 @@ async def open_server(server: Server, world: World) -> ServerFacts:
             await make_lock_database(connection, facts)
     await _keep_admin(server, endpoint, account)
     server.system_identifier = facts.system_identifier
-    before = server.scan
+    before, facts_before = server.scan, server.facts
+    server.facts = facts
     await scan(server)
     if before is not None:
         _wake_what_changed(server, before, world)
+    if facts_before is not None and backup_access(facts_before) != backup_access(facts):
+        _wake(server.name, world)
     return facts
 
 

@@ -33,6 +33,7 @@ async def report_ready(work: Work, outcome: Outcome) -> None:
         _in_sync(outcome),
         *([isolation_finding(outcome.isolation)] if wanted.tenancy is not None else ()),
         *_not_yet(work, outcome.seen),
+        *_restoring(work),
         *(of_problem(outcome.problem) if outcome.problem is not None else ()),
     ]
     drift = Listed.of(outcome.drift)
@@ -52,6 +53,7 @@ async def report_ready(work: Work, outcome: Outcome) -> None:
             "systemIdentifier": outcome.seen.system_identifier,
             "roles": work.credentials.status(),
             "binding": {"name": app_secret(sdb)},
+            **_guests(work),
             "drift": list(drift.lines),
             "plan": [],
             "truncated": drift.truncated or None,
@@ -97,6 +99,27 @@ def _not_yet(work: Work, seen: ServerScan) -> list[Finding]:
         Finding("RolesReady", "False", "OverlapNotOver", message),
         Finding("Reconciling", "True", "OverlapNotOver", message),
     ]
+
+
+def _restoring(work: Work) -> list[Finding]:
+    """While a restore has the database to itself, applications wait: their logins are closed."""
+    restore = work.asked.restore
+    if restore is None or not work.wanted.is_restored_into:
+        return []
+    message = (
+        f'DatabaseRestore "{restore.name}" restores into database "{work.wanted.database}": its other logins are '
+        "closed until that has succeeded, or is deleted"
+    )
+    return [Finding("Ready", "False", "Restoring", message), Finding("Reconciling", "True", "Restoring", message)]
+
+
+def _guests(work: Work) -> dict[str, Any]:
+    """What is told to those who asked for a login."""
+    backups, restore = work.asked.backups, work.asked.restore
+    return {
+        "backupAccess": backups.as_json() if backups is not None else None,
+        "restore": restore.as_json() if restore is not None else None,
+    }
 
 
 async def _tell_of_repair(work: Work, repaired: list[Step]) -> None:

@@ -41,8 +41,10 @@ from servicedb.postgres.catalog import available_extensions, scan_inside
 from servicedb.postgres.session import AdminServer, Session
 from servicedb.reconcile.credentials import Credentials
 from servicedb.reconcile.departure import let_go
+from servicedb.reconcile.guests import Asked
 from servicedb.reconcile.inside import Needed, look_inside, needed_inside
 from servicedb.reconcile.observe import observe_database
+from servicedb.reconcile.restoring import leave_alone
 from servicedb.reconcile.world import Looked, Server, World
 
 _DAY = 86_400.0
@@ -62,6 +64,7 @@ class Work:
     admin: AdminServer
     world: World
     credentials: Credentials
+    asked: Asked
     unfinished: list[str] = field(default_factory=list)
 
     @property
@@ -72,8 +75,15 @@ class Work:
 
     @property
     def was_applied(self) -> bool:
-        """Whether this very spec had been carried out before: what differs now was changed by somebody else."""
-        return self.sdb.status.applied_generation == self.sdb.metadata.generation
+        """Whether this very spec, and what others asked, had been carried out before: what differs now was changed by
+        somebody else."""
+        status, backups = self.sdb.status, self.asked.backups
+        return (
+            status.applied_generation == self.sdb.metadata.generation
+            and {row.name for row in status.roles} == {login.role for login in self.wanted.logins}
+            and (status.backup_access.reads if status.backup_access is not None else None)
+            == (backups.reads if backups is not None else None)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +193,7 @@ async def carry_out(work: Work) -> Outcome:
         if changes := await _change_server(work, connection, seen, execute, refused, done):
             done += changes
             seen = await observe(work, connection)
+        done += await leave_alone(wanted, connection, execute)
         if secrets := await work.credentials.prepare(seen.roles):  # each is named by a role's note by now
             done += secrets
             done += await _change_server(work, connection, seen, execute, refused, done)

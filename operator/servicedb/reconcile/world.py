@@ -16,9 +16,11 @@ from servicedb.errors import Problem, Retryable
 from servicedb.kube import resources
 from servicedb.kube.client import KubeClient
 from servicedb.kube.resources import Key
+from servicedb.plan.asking import Asking
 from servicedb.plan.marker import Marker
 from servicedb.plan.narrow import Narrowed
 from servicedb.plan.release import CrdState
+from servicedb.plan.server import ServerFacts
 from servicedb.plan.steps import Step
 from servicedb.postgres.connections import Endpoint
 from servicedb.postgres.session import AdminServer
@@ -34,7 +36,8 @@ class Server:
     """A DatabaseServer as it was last looked at. `problem` says why it can't be used, None when it can.
 
     `markers` follows what is made between two scans, so that limits hold. `absent` is when each object was first
-    found gone, `counted` how many databases the status speaks of.
+    found gone, `done` are scratch databases that nobody needs any more, `counted` how many databases the status speaks
+    of.
     """
 
     name: str
@@ -44,10 +47,12 @@ class Server:
     ca_certificate: str | None = None
     system_identifier: str | None = None
     problem: Problem | None = None
+    facts: ServerFacts | None = None
     scan: Narrowed | None = None
     scanned_at: float = 0.0
     markers: dict[str, Marker] = field(default_factory=dict)
     absent: dict[str, datetime] = field(default_factory=dict)
+    done: set[str] = field(default_factory=set)
     counted: int | None = None
 
     @property
@@ -125,6 +130,8 @@ class World:
     databases: dict[Key, Noticed] = field(default_factory=dict)
     runs: dict[Key, Key] = field(default_factory=dict)
     """Each MigrationRun, and its ServiceDatabase."""
+    asking: dict[Key, Asking] = field(default_factory=dict)
+    """What schedules, orders and restores ask of ServiceDatabases."""
     insides: dict[Key, Looked] = field(default_factory=dict)
     logins: dict[tuple[Key, str], Looked] = field(default_factory=dict)
     _namespaces: dict[str, tuple[float, Namespace]] = field(default_factory=dict)

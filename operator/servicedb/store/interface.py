@@ -38,7 +38,7 @@ class Store(Protocol):
         """The object's content, in pieces of a few megabytes."""
 
     def read_range(self, key: str, start: int, length: int) -> bytes:
-        """The `length` bytes from `start` on; fewer where the object ends before."""
+        """The `length` bytes from `start` on, which lies within the object; fewer where it ends before."""
 
     def list(self, prefix: str) -> Iterator[Stored]:
         """The objects whose keys begin with `prefix` (empty: all), in no order: as many as there are, in little memory.

@@ -5,7 +5,7 @@ import os
 import sys
 from pathlib import Path
 
-from tests.cluster.harness import binaries, images, postgres
+from tests.cluster.harness import binaries, images, postgres, store
 from tests.cluster.harness.cluster import Cluster, of
 from tests.cluster.harness.errors import HarnessError, NotAllowed
 
@@ -16,6 +16,7 @@ COMMANDS = {
     "kubeconfig": "write the kubeconfig and say where",
     "operator": "build the operator's image and load it",
     "postgres": "start PostgreSQL 17 in the cluster",
+    "store": "start an S3-compatible store in the cluster",
     "kubectl": "run kubectl against the cluster, with what follows --",
 }
 
@@ -65,6 +66,10 @@ def run(command: str, cluster: Cluster, arguments: list[str]) -> int:
             cluster.up()
             server = postgres.ensure(cluster)
             print(f"{server.host}:{server.port}, logins in Secrets {server.admin.secret} and {server.superuser.secret}")
+        case "store":
+            cluster.up()
+            found = store.ensure(cluster)
+            print(f"{found.url()}, credentials in Secret {store.SECRET} of namespace {store.NAMESPACE}")
         case "kubectl":
             program = binaries.kubectl()
             os.execv(program, ["kubectl", f"--kubeconfig={cluster.kubeconfig}", *arguments])

@@ -1,7 +1,5 @@
 """PostgreSQL 17 in a cluster, reached over TLS alone: Service postgres in namespace databases."""
 
-import base64
-import json
 import secrets
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -14,8 +12,9 @@ from tests.cluster.harness import images
 from tests.cluster.harness.cluster import Cluster
 from tests.cluster.harness.deadline import wait_until
 from tests.cluster.harness.errors import HarnessError
+from tests.cluster.harness.objects import apply, pem, read_secret, secret_manifest
 from tests.cluster.harness.paths import HARNESS
-from tests.cluster.harness.pki import Authority, KeyPair
+from tests.cluster.harness.pki import Authority
 
 NAMESPACE = "databases"
 SERVICE = "postgres"
@@ -76,14 +75,14 @@ def ensure(cluster: Cluster, **settings: str) -> Postgres:
     # A pod keeps the image and the settings that it began with: others make it a new one.
     made_from = sha256(f"{archive.name} {manifest}".encode()).hexdigest()[:16]
     stateful_set["spec"]["template"]["metadata"]["annotations"] = {"servicedb.io/made-from": made_from}
-    _apply(cluster, namespace, service)
+    apply(cluster, namespace, service)
     address = cluster.kubectl(
         "get", f"--namespace={NAMESPACE}", "service", SERVICE, "--output=jsonpath={.spec.clusterIP}"
     )
     admin = _login(cluster, "postgres-admin", "servicedb_admin")
     superuser = _login(cluster, "postgres-superuser", "postgres")
     authority = _certificates(cluster, IPv4Address(address))
-    _apply(cluster, *rest, stateful_set)
+    apply(cluster, *rest, stateful_set)
     cluster.kubectl(
         "rollout", "status", f"--namespace={NAMESPACE}", f"statefulset/{SERVICE}", f"--timeout={READY_WITHIN}"
     )
@@ -105,16 +104,16 @@ def _is_reached(cluster: Cluster, address: str) -> bool:
 
 
 def _login(cluster: Cluster, secret: str, username: str) -> Login:
-    found = _secret(cluster, secret)
+    found = read_secret(cluster, NAMESPACE, secret)
     if found is None:
         found = {"username": username.encode(), "password": secrets.token_urlsafe(24).encode()}
-        _apply(cluster, _manifest(secret, found))
+        apply(cluster, secret_manifest(NAMESPACE, secret, found))
     return Login(found["username"].decode(), found["password"].decode(), secret)
 
 
 def _certificates(cluster: Cluster, address: IPv4Address) -> str:
     """Make the authority and the server's certificate, unless they are there; gives the authority's."""
-    found = _secret(cluster, "postgres-ca")
+    found = read_secret(cluster, NAMESPACE, "postgres-ca")
     if found is None:
         authority = Authority.create("servicedb test databases")
         # The authority comes last: it says that the other is there.
@@ -122,34 +121,9 @@ def _certificates(cluster: Cluster, address: IPv4Address) -> str:
             "postgres-tls": authority.server(HOST, [HOST, f"{HOST}.cluster.local", address]),
             "postgres-ca": authority.pair,
         }.items():
-            _apply(cluster, _manifest(secret, _pem(pair)))
-        found = _pem(authority.pair)
+            apply(cluster, secret_manifest(NAMESPACE, secret, pem(pair)))
+        found = pem(authority.pair)
     return found["tls.crt"].decode()
-
-
-def _pem(pair: KeyPair) -> dict[str, bytes]:
-    return {"tls.crt": pair.certificate, "tls.key": pair.key}
-
-
-def _secret(cluster: Cluster, name: str) -> dict[str, bytes] | None:
-    text = cluster.kubectl("get", f"--namespace={NAMESPACE}", "secret", name, "--ignore-not-found", "--output=json")
-    if not text:
-        return None
-    return {key: base64.b64decode(value) for key, value in json.loads(text)["data"].items()}
-
-
-def _manifest(name: str, data: dict[str, bytes]) -> dict[str, object]:
-    return {
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "metadata": {"name": name, "namespace": NAMESPACE},
-        "data": {key: base64.b64encode(value).decode() for key, value in data.items()},
-    }
-
-
-def _apply(cluster: Cluster, *manifests: object) -> None:
-    text = yaml.safe_dump_all(manifests)
-    cluster.kubectl("apply", "--server-side", "--field-manager=servicedb-harness", "--filename=-", text=text)
 
 
 def _quoted(value: str) -> str:

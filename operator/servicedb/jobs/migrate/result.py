@@ -1,20 +1,11 @@
 """What came of a run: for a status, an exit code, and the message that a pod leaves behind."""
 
-import json
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any
 
-from servicedb.errors import NeedsDecision, Problem, Retryable
+from servicedb.errors import Problem
+from servicedb.jobs.outcome import EXIT_CODES, OutcomeName, outcome_of, termination_message
 from servicedb.plan.migrations.problems import Place
-
-Outcome = Literal["Succeeded", "Retryable", "Terminal", "NeedsDecision"]
-
-EXIT_CODES: dict[Outcome, int] = {"Succeeded": 0, "Terminal": 1, "NeedsDecision": 3, "Retryable": 75}
-"""2 is a wrong command line. 75 is EX_TEMPFAIL: the same may go well later. Source: sysexits.h."""
-
-_LISTED = 20
-TERMINATION_MESSAGE_BYTES = 4096
-"""As much as Kubernetes keeps. Source: Kubernetes documentation, "Determine the Reason for Pod Failure"."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +52,7 @@ class Result:
 
     action: str
     set: str
-    outcome: Outcome = "Succeeded"
+    outcome: OutcomeName = "Succeeded"
     reason: str = ""
     message: str = ""
     source_digest: str | None = None
@@ -86,13 +77,7 @@ class Result:
 
     def failed_with(self, problem: Problem, place: Place | None = None) -> None:
         """The run ends with `problem`."""
-        self.outcome = (
-            "NeedsDecision"
-            if isinstance(problem, NeedsDecision)
-            else "Retryable"
-            if isinstance(problem, Retryable)
-            else "Terminal"
-        )
+        self.outcome = outcome_of(problem)
         self.reason, self.message = problem.reason, problem.message
         self.failed = place or getattr(problem, "place", None)
 
@@ -100,43 +85,17 @@ class Result:
         return asdict(self)
 
     def termination_message(self) -> str:
-        """JSON of the essential, in at most as many bytes as Kubernetes keeps: lists are cut first, then words."""
+        """JSON of the essential, in at most as many bytes as Kubernetes keeps."""
+        return termination_message(self._essential)
+
+    def _essential(self, listed: int) -> dict[str, Any]:
+        """Without rows, and with at most `listed` of a list."""
         whole = self.as_json()
         del whole["rows"]
         whole["pending_count"], whole["applied_count"] = len(self.pending), len(self.applied)
-        listed = _LISTED
-        while True:
-            whole["pending"] = self.pending[:listed]
-            whole["seeds"] = [asdict(one) for one in self.seeds[:listed]]
-            if self.tenants is not None:
-                whole["tenants"]["failing"] = self.tenants.failing[:listed]
-            whole["applied"] = [asdict(one) for one in self.applied[-listed:]] if listed else []
-            text = _json(whole)
-            if _fits(text):
-                return text
-            if not listed:
-                break
-            listed //= 2
-        longest = TERMINATION_MESSAGE_BYTES
-        while not _fits(text):
-            longest //= 2
-            text = _json(_shortened(whole, longest))
-        return text
-
-
-def _json(whole: dict[str, Any]) -> str:
-    """As UTF-8 can carry it: the name of a file may hold bytes that are none."""
-    return json.dumps(whole, ensure_ascii=False).encode("utf-8", "replace").decode()
-
-
-def _fits(text: str) -> bool:
-    return len(text.encode()) <= TERMINATION_MESSAGE_BYTES
-
-
-def _shortened(value: Any, longest: int) -> Any:
-    """`value` with no word of more than `longest` characters. JSON that is cut itself is read by nobody."""
-    if isinstance(value, str):
-        return value if len(value) <= longest else value[:longest] + "…"
-    if isinstance(value, dict):
-        return {name: _shortened(part, longest) for name, part in value.items()}
-    return value
+        whole["pending"] = self.pending[:listed]
+        whole["seeds"] = [asdict(one) for one in self.seeds[:listed]]
+        if self.tenants is not None:
+            whole["tenants"]["failing"] = self.tenants.failing[:listed]
+        whole["applied"] = [asdict(one) for one in self.applied[-listed:]] if listed else []
+        return whole

@@ -8,8 +8,9 @@ from dataclasses import replace
 from servicedb.errors import Problem, Retryable, Terminal
 from servicedb.jobs.migrate.look import compare
 from servicedb.jobs.migrate.request import Action, Request, Tenants
-from servicedb.jobs.migrate.result import Outcome, Result, TenantResults
+from servicedb.jobs.migrate.result import Result, TenantResults
 from servicedb.jobs.migrate.run import Way, run
+from servicedb.jobs.outcome import OutcomeName
 from servicedb.plan.migrations.failure import StatementFailed, failure
 from servicedb.plan.migrations.source import Source
 from servicedb.plan.migrations.tenants import check_there
@@ -18,7 +19,7 @@ from servicedb.postgres.migrations.history import Scope
 from servicedb.postgres.migrations.tenants import create, missing, schemas
 from servicedb.postgres.migrations.work import Work, look
 
-_WORST: tuple[Outcome, ...] = ("Succeeded", "Retryable", "NeedsDecision", "Terminal")
+_WORST: tuple[OutcomeName, ...] = ("Succeeded", "Retryable", "NeedsDecision", "Terminal")
 _NOT_MADE_YET = frozenset({"42P01", "3F000"})
 """SQLSTATE of a table or a schema that is not there."""
 
@@ -113,7 +114,8 @@ class _Tenants:
             run(request, self._source, scope, way, result)
             return result
         try:
-            compare(request, self._source, look(way.connect_to, scope, way.guards), result)
+            seen = look(way.connect_to, scope, way.guards, request.adopt, self._source.migrations)
+            compare(request, self._source, seen, result)
             way.tell(f"{result.version or 'no version'}, {len(result.pending)} pending")
         except StatementFailed as failed:
             problem = failure(failed, version=None, file="the history", detail=request.detail)

@@ -4,6 +4,7 @@
                                       started.json       written first, and again while the run lives
                                       schema.zst         the parts; encrypted ones end in .age
                                       rest.zst
+                                      objects.zst
                                       data-1.zst ...
                                       tombstone.json     while it is being deleted
 """
@@ -19,11 +20,13 @@ TOMBSTONE: Final = "tombstone.json"
 
 SCHEMA: Final = "schema"
 REST: Final = "rest"
+OBJECTS: Final = "objects"
+"""What was there, object by object, for the comparison after a restore: see plan/backups/objects.py."""
 
 PARTIAL: Final = ".partial-"
 """In a folder, between the name of an object and what tells apart those who write it: its content is not whole yet."""
 
-PART_NAME: Final = r"schema|rest|data-[1-9][0-9]{0,4}"
+PART_NAME: Final = r"schema|rest|objects|data-[1-9][0-9]{0,4}"
 BACKUP_ID: Final = r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}"
 _PART = re.compile(rf"(?P<name>{PART_NAME})(\.zst)?(\.age)?", re.ASCII)
 _KEY = re.compile(
@@ -75,7 +78,7 @@ class Place:
         return self.prefix + TOMBSTONE
 
     def part(self, name: str, *, compressed: bool, encrypted: bool) -> str:
-        """The key of the part `name`: schema, rest, or data- and a number from 1 on."""
+        """The key of the part `name`: schema, rest, objects, or data- and a number from 1 on."""
         assert _PART.fullmatch(name), name
         return f"{self.prefix}{name}{'.zst' if compressed else ''}{'.age' if encrypted else ''}"
 

@@ -9,6 +9,7 @@ from servicedb.plan.steps.databases import (
     DropDatabase,
     GrantOnDatabase,
     OpenDatabase,
+    RenameDatabase,
     RevokeOnDatabase,
 )
 from servicedb.plan.steps.inside import (
@@ -25,6 +26,7 @@ from servicedb.plan.steps.inside import (
     RevokeOnSchema,
     UpdateExtension,
 )
+from servicedb.plan.steps.migrations import BeginRun, CreateJob, DeleteJob, NoteResult
 from servicedb.plan.steps.roles import (
     AlterRole,
     CloseLogin,
@@ -36,6 +38,7 @@ from servicedb.plan.steps.roles import (
     Grant,
     NoteOnLogin,
     OpenLogin,
+    RenameRole,
     ResetRoleSetting,
     Revoke,
     SetPassword,
@@ -159,5 +162,47 @@ ROTATION: tuple[type[Step], ...] = (
 )
 """Every kind of step by which the other half of a login takes over, and the one of before leaves."""
 
+MIGRATION: tuple[type[Step], ...] = (BeginRun, CreateJob, NoteResult, DeleteJob)
+"""Every kind of step that the operator takes for a MigrationRun, in the order in which they first come."""
+
 DEPARTURE: tuple[type[Step], ...] = (NoteOnLogin, CloseLogin, RevokeOnDatabase, DeleteSecret, DropOwned, DropRole)
 """Every kind of step by which a login goes that the spec no longer names. DropOwned comes where it holds something."""
+
+RESTORING: tuple[type[Step], ...] = (
+    CreateRole,
+    CloseLogin,
+    Grant,
+    GrantOnDatabase,
+    ChangeSetting,
+    EndSessions,
+    PrepareSecret,
+    OpenLogin,
+    SetPassword,
+    ProveLogin,
+    ActivateSecret,
+)
+"""Every kind of step by which a restore gets a database to itself, in the order in which they first come. EndSessions
+comes where there are sessions; without it and CloseLogin they are those by which a login for backups comes."""
+
+SETTING_ASIDE: tuple[type[Step], ...] = (
+    CloseLogin,
+    EndSessions,
+    RevokeOnDatabase,
+    RenameDatabase,
+    RenameRole,
+    CommentOnRole,
+    CloseDatabase,
+)
+"""Every kind of step by which a database leaves its name to the one that is restored, in the order in which they first
+come. EndSessions comes where there are sessions."""
+
+REOPENING: tuple[type[Step], ...] = (
+    AlterRole,
+    NoteOnLogin,
+    CloseLogin,
+    ProveLogin,
+    RevokeOnDatabase,
+    DeleteSecret,
+    DropRole,
+)
+"""Every kind of step by which a restore that has ended gives the database back."""

@@ -18,6 +18,7 @@ class CreateRole(RoleStep):
     inherit: bool
     connection_limit: int
     comment: str
+    bypassrls: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +75,14 @@ class Grant(RoleStep):
 @dataclass(frozen=True, slots=True)
 class Revoke(RoleStep):
     membership: Membership
+
+
+@dataclass(frozen=True, slots=True)
+class RenameRole(RoleStep):
+    """What it owns and holds stays its own."""
+
+    name: str
+    new_name: str
 
 
 @dataclass(frozen=True, slots=True)

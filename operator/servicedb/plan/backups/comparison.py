@@ -1,0 +1,103 @@
+"""What a restored database has otherwise than the backup says of the one that was dumped."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from servicedb.plan.backups.manifest import Extension, Manifest, Table
+from servicedb.plan.backups.manifest import Sequence as SequenceOf
+from servicedb.plan.backups.objects import Object, Objects
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """What was found in the restored database; `descending` are the sequences that count downwards."""
+
+    tables: Sequence[Table]
+    sequences: Sequence[SequenceOf]
+    extensions: Sequence[Extension]
+    objects: Sequence[Object]
+    large_objects: int
+    server_version: int
+    descending: frozenset[tuple[str, str]] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What was asked for: of which schemas, and which objects were left out on purpose. Empty `schemas`: all."""
+
+    schemas: frozenset[str] = frozenset()
+
+    def has(self, schema: str | None) -> bool:
+        return not self.schemas or schema in self.schemas
+
+
+def faults(manifest: Manifest, objects: Objects, restored: Restored, scope: Scope) -> tuple[str, ...]:
+    """What is missing or otherwise: none of it may be. Sentences without values of rows."""
+    same_words = manifest.server_version // 1_00_00 == restored.server_version // 1_00_00
+    return (
+        *_tables(manifest.tables, restored.tables, scope),
+        *_sequences(manifest.sequences, restored, scope),
+        *_objects(objects.objects, restored.objects, scope, same_words=same_words),
+        *_large_objects(objects.large_objects, restored.large_objects, scope),
+    )
+
+
+def notes(manifest: Manifest, restored: Restored) -> tuple[str, ...]:
+    """What is otherwise, and may be."""
+    here = {one.name: one.version for one in restored.extensions}
+    return tuple(
+        f"extension {one.name} is of version {here[one.name]}, and was {one.version}"
+        for one in manifest.extensions
+        if here.get(one.name, one.version) != one.version
+    )
+
+
+def _tables(recorded: Iterable[Table], found: Iterable[Table], scope: Scope) -> Iterable[str]:
+    here = {(one.schema_, one.name): one for one in found}
+    for one in recorded:
+        if not scope.has(one.schema_):
+            continue
+        there = here.get((one.schema_, one.name))
+        shown = f"table {one.schema_}.{one.name}"
+        if there is None:
+            yield f"{shown} is missing"
+        elif there.rows != one.rows:
+            yield f"{shown} has {there.rows} rows, and had {one.rows}"
+        elif one.fingerprint is not None and there.fingerprint != one.fingerprint and one.rows:
+            yield f"{shown} has as many rows, {one.rows}, but other ones: their fingerprint differs"
+
+
+def _sequences(recorded: Iterable[SequenceOf], restored: Restored, scope: Scope) -> Iterable[str]:
+    """A sequence is no part of a snapshot: pg_dump reads it later than the manifest does, and finds it further."""
+    here = {(one.schema_, one.name): one for one in restored.sequences}
+    for one in recorded:
+        if not scope.has(one.schema_):
+            continue
+        there = here.get((one.schema_, one.name))
+        shown = f"sequence {one.schema_}.{one.name}"
+        if there is None:
+            yield f"{shown} is missing"
+            continue
+        further = there.last_value - one.last_value
+        if (one.schema_, one.name) in restored.descending:
+            further = -further
+        if further < 0 or (further == 0 and one.is_called and not there.is_called):
+            yield f"{shown} stands at {there.last_value}, and had come to {one.last_value}"
+
+
+def _objects(recorded: Iterable[Object], found: Iterable[Object], scope: Scope, *, same_words: bool) -> Iterable[str]:
+    here = {(one.kind, one.identity): one for one in found}
+    for one in recorded:
+        if not scope.has(one.schema_):
+            continue
+        there = here.get((one.kind, one.identity))
+        if there is None:
+            if one.kind not in ("table column", "large object"):  # there for their privileges alone
+                yield f"{one.shown} is missing"
+        elif same_words and one.definition != there.definition:
+            yield f"{one.shown} is defined otherwise"
+
+
+def _large_objects(recorded: int, found: int, scope: Scope) -> Iterable[str]:
+    if not scope.schemas and recorded != found:
+        yield f"there are {found} large objects, and were {recorded}"

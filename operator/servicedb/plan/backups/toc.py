@@ -1,0 +1,86 @@
+"""The table of contents of a dump, as pg_restore lists it: which of its entries are restored, and in what order.
+
+Source: PostgreSQL documentation, pg_restore, "--use-list".
+"""
+
+import re
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+
+from servicedb.plan.backups.objects import Objects
+from servicedb.plan.backups.privileges import Names
+
+_LINE = re.compile(r"(?P<id>[0-9]+); (?P<catalog>[0-9]+) (?P<oid>[0-9]+) (?P<what>.*)")
+
+_NAMESPACE = 2615
+"""The oid of pg_namespace, which is the same in every release, as is that of pg_policy below."""
+_POLICY = 3256
+
+_NEVER = (
+    "EXTENSION ",
+    "COMMENT - EXTENSION ",
+    "EVENT TRIGGER ",
+    "COMMENT - EVENT TRIGGER ",
+    "SUBSCRIPTION ",
+    "USER MAPPING ",
+    "DATABASE ",
+    "DATABASE PROPERTIES ",
+    "COMMENT - DATABASE ",
+)
+"""Extensions are made beforehand, by who may; the others nobody but an admin may make, and some hold passwords."""
+
+_BY_TABLE = re.compile(r"(INDEX|CONSTRAINT) ")
+"""What can be made for several tables at once. FK CONSTRAINT and INDEX ATTACH need two of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A line of the list. `what` begins with the kind; the names in it are cut at no certain place, oids are sure."""
+
+    line: str
+    catalog: int
+    oid: int
+    what: str
+
+
+def entries(listing: str) -> tuple[Entry, ...]:
+    """The entries of what `pg_restore --list` writes."""
+    found = (_LINE.fullmatch(line) for line in listing.splitlines())
+    return tuple(Entry(one[0], int(one["catalog"]), int(one["oid"]), one["what"]) for one in found if one)
+
+
+def wanted(listed: Iterable[Entry], objects: Objects, schemas: Collection[str], names: Names) -> tuple[Entry, ...]:
+    """Those to restore: none of `schemas`, which are there, and no policy for roles that go by other names here."""
+    there = {one.oid: one.schema_ for one in objects.objects if one.catalog == _NAMESPACE}
+    policies = {policy.oid for policy in objects.policies if not named_alike(policy.roles, names)}
+    return tuple(
+        one
+        for one in listed
+        if not one.what.startswith(_NEVER)
+        and not (one.catalog == _NAMESPACE and there.get(one.oid) in schemas)
+        and not (one.catalog == _POLICY and one.oid in policies)
+    )
+
+
+def named_alike(roles: Iterable[str], names: Names) -> bool:
+    """Whether `roles` (empty: PUBLIC) go by the same names here."""
+    return all(names.here(role) == role for role in roles)
+
+
+def by_table(listed: Sequence[Entry], tables: dict[int, int], parallel: int) -> tuple[list[list[Entry]], list[Entry]]:
+    """Indexes and keys in at most `parallel` groups, a table's all in one; and the rest, which comes after them.
+
+    `tables` gives the table of an index or constraint, by its oid; what it does not hold is in the rest. An index of a
+    table whose index before is still being made would wait for it anyway.
+    """
+    groups: dict[int, list[Entry]] = {}
+    rest = []
+    for one in listed:
+        if _BY_TABLE.match(one.what) and not one.what.startswith("INDEX ATTACH ") and one.oid in tables:
+            groups.setdefault(tables[one.oid], []).append(one)
+        else:
+            rest.append(one)
+    shared: list[list[Entry]] = [[] for _ in range(parallel)]
+    for group in sorted(groups.values(), key=len, reverse=True):
+        min(shared, key=len).extend(group)
+    return [group for group in shared if group], rest

@@ -1,0 +1,214 @@
+"""The database that a backup is restored into: that it may be, and what it holds afterwards."""
+
+import contextlib
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, LiteralString, Self
+
+import psycopg
+from psycopg import Connection, sql
+from psycopg.rows import class_row
+
+from servicedb.errors import Terminal
+from servicedb.plan.backups.comparison import Restored
+from servicedb.plan.backups.manifest import Extension, Manifest, Table
+from servicedb.plan.backups.objects import Objects
+from servicedb.plan.backups.privileges import Names, names
+from servicedb.plan.backups.relations import Counted, counted
+from servicedb.postgres.backups import facts as facts_of
+from servicedb.postgres.backups.counts import count
+from servicedb.postgres.backups.objects import objects
+from servicedb.postgres.backups.privileges import Standing, give_back
+from servicedb.postgres.backups.relations import relations
+from servicedb.postgres.backups.session import Way, hold_database, problem_of, translated
+from servicedb.postgres.migrations.session import Tell
+
+APPLICATION = "servicedb-restore"
+
+_STANDING: LiteralString = """
+SELECT current_database() AS name, current_user::text AS owner, session_user::text AS login,
+       (SELECT bool_or(rolsuper) FROM pg_roles WHERE rolname IN (session_user, current_user)) AS superuser,
+       current_setting('server_version_num')::int AS server_version,
+       current_setting('max_locks_per_transaction')::int
+           * (current_setting('max_connections')::int + current_setting('max_prepared_transactions')::int) AS lock_room
+"""
+
+# What anybody but an extension, and the schemas themselves, would have to make.
+_NOT_EMPTY: LiteralString = """
+SELECT i.type || ' ' || i.identity
+FROM (SELECT 'pg_class'::regclass AS class, oid, relnamespace AS schema FROM pg_class
+      WHERE relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
+      UNION ALL SELECT 'pg_proc'::regclass, oid, pronamespace FROM pg_proc
+      UNION ALL SELECT 'pg_type'::regclass, oid, typnamespace FROM pg_type WHERE typtype IN ('d', 'e', 'r')) o
+JOIN pg_namespace n ON n.oid = o.schema, pg_identify_object(o.class, o.oid, 0) i
+WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+  AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = o.class AND d.objid = o.oid AND d.deptype = 'e')
+ORDER BY 1 LIMIT 4
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Assertion:
+    """A question to a restored database, and the answer to expect: the first column of the first row, as text."""
+
+    name: str
+    sql: str
+    expect: str
+
+
+class Target:
+    """A session that alone has the database, among those of servicedb. Raises Problems."""
+
+    def __init__(self, connection: Connection[Any], way: Way) -> None:
+        self._connection = connection
+        self._way = way
+        with translated(), connection.cursor(row_factory=class_row(Standing)) as cursor:
+            row = cursor.execute(_STANDING).fetchone()
+        assert row is not None
+        self.standing = row
+
+    @classmethod
+    @contextlib.contextmanager
+    def open(cls, way: Way, *, wait: float | None, tell: Tell) -> Iterator[Self]:
+        """Wait for the database up to `wait` seconds (None: as long as it takes). Raises Busy, too."""
+        connection = way.open(application=APPLICATION)
+        try:
+            with translated():
+                hold_database(connection, wait=wait, tell=tell)
+            yield cls(connection, way)
+        finally:
+            with contextlib.suppress(psycopg.Error):
+                connection.execute("SELECT pg_catalog.pg_advisory_unlock_all()")
+            connection.close()
+
+    def check(self, manifest: Manifest) -> None:
+        """Raises Terminal where nothing may be restored: by a superuser, into an older server, or onto something."""
+        here = self.standing
+        if here.superuser:
+            raise Terminal(
+                "SuperuserRefused",
+                f'login "{here.login}" is, or acts as, a superuser: a restore runs functions that the backup brings '
+                "along, and they would be superuser, too; restore by a login that owns the database and no more",
+            )
+        newest, oldest = manifest.server_version // 1_00_00, here.server_version // 1_00_00
+        if newest > oldest:
+            raise Terminal(
+                "ServerTooOld",
+                f"the backup is of a server of PostgreSQL {newest}, and this one is {oldest}; restore it into one of "
+                f"{newest} or later",
+            )
+        with translated():
+            there = [row[0] for row in self._connection.execute(_NOT_EMPTY).fetchall()]
+        if there:
+            shown = ", ".join(there[:3]) + (" and more" if there[3:] else "")
+            raise Terminal(
+                "NotEmpty",
+                f'database "{here.name}" is not empty: it holds {shown}; '
+                "nothing is ever restored over what is there: choose an empty database",
+            )
+
+    def make_extensions(self, wanted: Sequence[Extension]) -> None:
+        """Make those that are missing. Raises Terminal for one that only an admin may make."""
+        with translated():
+            here = {one.name for one in facts_of.extensions(self._connection)}
+            for one in wanted:
+                if one.name in here:
+                    continue
+                schema = sql.Identifier(one.schema_)
+                try:
+                    with self._connection.transaction():
+                        self._connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(schema))
+                        self._connection.execute(
+                            sql.SQL("CREATE EXTENSION {} SCHEMA {}").format(sql.Identifier(one.name), schema)
+                        )
+                except psycopg.Error as error:
+                    raise Terminal(
+                        "ExtensionMissing",
+                        f"the backup needs extension {one.name} in schema {one.schema_}, which can't be made here: "
+                        f"{error.diag.message_primary}; have an admin make it beforehand",
+                    ) from None
+
+    def make_schemas(self, wanted: Sequence[str]) -> None:
+        """Make those that are missing: pg_restore leaves them out where only some are asked for."""
+        with translated():
+            for one in wanted:
+                self._connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(one)))
+
+    def schemas(self) -> frozenset[str]:
+        """Those that there are."""
+        with translated():
+            rows = self._connection.execute("SELECT nspname FROM pg_catalog.pg_namespace").fetchall()
+        return frozenset(row[0] for row in rows)
+
+    def names(self, manifest: Manifest, given: Mapping[str, str]) -> Names:
+        """What the roles of the backup are called here; `given` are names that a person gave."""
+        with translated():
+            rows = self._connection.execute("SELECT rolname FROM pg_catalog.pg_roles").fetchall()
+        return names(
+            manifest.roles,
+            source=manifest.database,
+            target=self.standing.name,
+            owner=self.standing.owner,
+            existing={row[0] for row in rows},
+            given=given,
+        )
+
+    def give_back(self, manifest: Manifest, kept: Objects, called: Names) -> tuple[str, ...]:
+        """Policies and privileges, by names of here. Gives a sentence for each entry that stands for nobody."""
+        with translated():
+            return give_back(self._connection, manifest, kept, self.standing, called)
+
+    def counts(self, recorded: Sequence[Table], parallel: int) -> list[Table]:
+        """The rows of those `recorded` that are here, with fingerprints made as theirs were."""
+        fingerprints = {(one.schema_, one.name): one.fingerprint for one in recorded}
+        with translated():
+            tables = [one for one in counted(relations(self._connection)) if _name(one) in fingerprints]
+        shares = [tables[number::parallel] for number in range(parallel)]
+        with ThreadPoolExecutor(parallel) as pool:
+            return [row for share in pool.map(lambda one: self._count(one, fingerprints), shares) for row in share]
+
+    def look(self, rows: Sequence[Table]) -> Restored:
+        """What is there besides `rows`, now."""
+        with translated():
+            whole = objects(self._connection)
+            return Restored(
+                tables=rows,
+                sequences=facts_of.sequences(self._connection),
+                extensions=facts_of.extensions(self._connection),
+                objects=whole.objects,
+                large_objects=whole.large_objects,
+                server_version=self.standing.server_version,
+                descending=facts_of.descending(self._connection),
+            )
+
+    def _count(self, tables: Collection[Counted], fingerprints: Mapping[tuple[str, str], str | None]) -> list[Table]:
+        if not tables:
+            return []
+        with contextlib.closing(self._way.open(application="servicedb-restore-counts")) as connection, translated():
+            return [count(connection, one, None, like=fingerprints[_name(one)]) for one in tables]
+
+    def analyze(self) -> None:
+        """Have the planner know what there is: a restored database is slow without it."""
+        with translated():
+            self._connection.execute("SET client_min_messages = error")
+            self._connection.execute("ANALYZE")
+
+    def answers(self, assertion: Assertion) -> bool:
+        """Whether the database answers as expected. A question that fails is answered otherwise."""
+        try:
+            with self._connection.transaction(force_rollback=True):
+                self._connection.execute("SET TRANSACTION READ ONLY")
+                given = self._connection.execute(assertion.sql.encode()).pgresult
+        except psycopg.OperationalError as error:
+            raise problem_of(error) from None
+        except psycopg.Error:
+            return False
+        if given is None or not given.ntuples or not given.nfields:
+            return False
+        value = given.get_value(0, 0)
+        return value is not None and value.decode() == assertion.expect
+
+
+def _name(table: Counted) -> tuple[str, str]:
+    return (table.relation.schema, table.relation.name)

@@ -1,0 +1,38 @@
+"""Objects that ask something of a ServiceDatabase: schedules, orders and restores."""
+
+from typing import Any
+
+from servicedb.kube.client import Json
+from servicedb.kube.resources import Key
+
+from tests.postgres.objects import NAMESPACE
+from tests.postgres.provision import Site, key_of
+
+SCHEDULES, RESTORES = "backupschedules", "databaserestores"
+BACKUP_KEY = "7300000000000000001-16400/20261121T225300Z-0123abcd/manifest.json"
+
+
+def schedule(site: Site, name: str) -> Key:
+    """Have the database `name` backed up; the schedule."""
+    key = Key(SCHEDULES, NAMESPACE, f"nightly-{key_of(name).name}")
+    return _put(site, key, {"databaseRefs": [{"name": key_of(name).name}]})
+
+
+def restore(site: Site, name: str, *, called: str = "again", overwrite: str = "Never") -> Key:
+    """Have a backup that was found restored into the database `name`; the restore."""
+    key = Key(RESTORES, NAMESPACE, f"{called}-{key_of(name).name}")
+    spec = {"target": {"databaseRef": {"name": key_of(name).name}}, "overwrite": overwrite}
+    return _put(site, key, spec, {"key": BACKUP_KEY})
+
+
+def ended(site: Site, key: Key, *, succeeded: bool) -> None:
+    """The restore or order at `key` has come to its end."""
+    condition = {"type": "Succeeded", "status": "True" if succeeded else "False"}
+    body = site.objects.read()[key.path]
+    site.objects.put(key.path, {**body, "status": {**body.get("status", {}), "conditions": [condition]}})
+
+
+def _put(site: Site, key: Key, spec: Json, status: dict[str, Any] | None = None) -> Key:
+    body: Json = {"metadata": {"name": key.name, "namespace": NAMESPACE}, "spec": spec}
+    site.objects.put(key.path, {**body, "status": status} if status is not None else body)
+    return key
