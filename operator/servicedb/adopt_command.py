@@ -1,18 +1,55 @@
 """`servicedb adopt` as people use it: a table or JSON on standard output, sentences on standard error."""
 
+import asyncio
 import json
+import sys
 
 import click
+from kubernetes.aio.config import ConfigException
 
+from servicedb.api.common import Unreadable
+from servicedb.command_failed import CommandFailed
 from servicedb.errors import Problem
 from servicedb.kube.client import ApiError
 from servicedb.plan.adoption import Adoption
-from servicedb.reconcile.adopt import adopt, adoptions, world_of
-from servicedb.settings import Settings
+from servicedb.reconcile.adopt import adopt as adopt_one
+from servicedb.reconcile.adopt import adoptions, world_of
+from servicedb.settings import InvalidSetting, Settings
 from servicedb.tables import print_table
 
 
-async def run_adopt(kubeconfig: str | None, from_cluster: str, server: str | None, yes: bool, output: str) -> bool:
+@click.command()
+@click.option("--from-cluster", required=True, metavar="UID", help="UID of the other cluster's namespace kube-system.")
+@click.option("--server", metavar="NAME", help="Only the databases on this DatabaseServer.")
+@click.option("--yes", is_flag=True, help="Adopt them. Without it they are only shown.")
+@click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@click.option("--kubeconfig", type=click.Path(), help="Run outside the cluster, with this kubeconfig.")
+def adopt(from_cluster: str, server: str | None, yes: bool, output: str, kubeconfig: str | None) -> None:
+    """Take over the databases of a cluster that this one replaces.
+
+    A cluster that was rebuilt has another UID, and its ServiceDatabases are told that their databases belong to the
+    cluster of before. This marks as this cluster's own all those for which it has a ServiceDatabase of the same
+    namespace, name and database. Nothing else of them changes.
+
+    The other cluster has to be gone, or its operator stopped for good: that can't be seen from here. Were both at
+    work, each database would be the one's that adopted it last, and the other's would read Conflict.
+    """
+    try:
+        if not asyncio.run(_adopt(kubeconfig, from_cluster, server, yes, output)):
+            sys.exit(1)
+    except InvalidSetting as error:
+        raise CommandFailed(str(error)) from error
+    except (ConfigException, OSError) as error:
+        raise CommandFailed(
+            f"no way into a cluster: {error}; run it in a pod, or name a kubeconfig with --kubeconfig"
+        ) from error
+    except (Problem, Unreadable) as problem:
+        raise CommandFailed(str(problem)) from problem
+    except ApiError as error:
+        raise CommandFailed(f"the Kubernetes API server refuses: {error}") from error
+
+
+async def _adopt(kubeconfig: str | None, from_cluster: str, server: str | None, yes: bool, output: str) -> bool:
     """Show what can be adopted, or with `yes` do it; whether all of it went well. Raises a Problem."""
     async with world_of(Settings.from_environment(), kubeconfig) as world:
         found, faults = await adoptions(world, from_cluster, only=server)
@@ -21,7 +58,7 @@ async def run_adopt(kubeconfig: str | None, from_cluster: str, server: str | Non
             result = "can be adopted" if adoption.obstacle is None else f"left alone: {adoption.obstacle}"
             if yes and adoption.obstacle is None:
                 try:
-                    await adopt(world, adoption)
+                    await adopt_one(world, adoption)
                     result = "adopted"
                 except (Problem, ApiError) as problem:
                     result = f"not adopted: {problem}"
