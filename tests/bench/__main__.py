@@ -3,10 +3,16 @@
 import sys
 from collections.abc import Callable, Iterator
 
-from tests.bench import idle, provision, scale
+from tests.bench import backups, idle, migrate, provision, scale
 from tests.bench.report import Row, publish
 
-_BENCHES: dict[str, Callable[[], Iterator[Row]]] = {"provision": provision.rows, "idle": idle.rows, "scale": scale.rows}
+_BENCHES: dict[str, Callable[[], Iterator[Row]]] = {
+    "provision": provision.rows,
+    "idle": idle.rows,
+    "scale": scale.rows,
+    "migrate": migrate.rows,
+    "backups": backups.rows,
+}
 
 
 def main(names: list[str]) -> int:

@@ -216,6 +216,31 @@ def test_a_way_back_that_fails_in_the_middle_goes_on_by_a_decision(database, fai
     assert database.rows("SELECT to_regclass('b') IS NOT NULL") == [tuple(left)]
 
 
+_LOCKS = "(SELECT count(*) FROM pg_locks WHERE pid = pg_backend_pid() AND locktype = 'advisory')"
+
+
+@pytest.mark.parametrize(
+    ("leaves", "holds"),
+    [
+        ("SET search_path = nowhere", "current_setting('search_path') <> 'nowhere'"),
+        ("SET standard_conforming_strings = off", "current_setting('standard_conforming_strings') = 'on'"),
+        ("SET lock_timeout = '1h'", "current_setting('lock_timeout') = '3s'"),
+        ("SET shop.tenant = '7'", "coalesce(current_setting('shop.tenant', true), '') = ''"),
+        ("CREATE TEMP TABLE staging ()", "to_regclass('staging') IS NULL"),
+        ("PREPARE one AS SELECT 1", "(SELECT count(*) FROM pg_prepared_statements) = 0"),
+        ("DECLARE one CURSOR WITH HOLD FOR SELECT 1", "(SELECT count(*) FROM pg_cursors) = 0"),
+        ("SELECT pg_advisory_lock(7)", f"{_LOCKS} = 2"),
+        ("SELECT pg_advisory_unlock_all()", f"{_LOCKS} = 2"),
+    ],
+)
+def test_what_a_migration_leaves_in_its_session_is_not_seen_by_the_next(database, leaves, holds):
+    check = f"DO $$ BEGIN IF NOT ({holds}) THEN RAISE 'it is seen'; END IF; END $$"
+    result = database.up({"1_leaves.sql": leaves, "2_looks.sql": check})
+    assert (result.outcome, result.message, result.version) == ("Succeeded", "", "2")
+    seen = database.up({"1_leaves.sql": leaves, "2_looks.sql": check, "3_both.sql": f"{leaves};\n{check}"})
+    assert (seen.outcome, seen.failed and seen.failed.line) == ("Terminal", 2), "the check sees nothing"
+
+
 @pytest.mark.parametrize(("is_mounted", "outcome"), [(True, "Retryable"), (False, "Terminal")])
 def test_a_password_that_changed_between_two_sessions_is_final_only_where_nobody_brings_the_new_one(
     database, is_mounted, outcome
@@ -225,7 +250,8 @@ def test_a_password_that_changed_between_two_sessions_is_final_only_where_nobody
             database.execute(f"ALTER ROLE \"{database.name}__migrator\" PASSWORD 'another'")
 
     connect_to: Connect = Mounted(lambda: database.dsn, patience=0) if is_mounted else lambda: database.dsn
-    files = {f"{number}_x.sql": b"SELECT 1" for number in (1, 2)}
+    # A lock that is left behind is what only a new session is rid of.
+    files = {f"{number}_x.sql": b"SELECT pg_advisory_lock(1)" for number in (1, 2)}
     result = migrate(Request(action=Action.UP), files, connect_to, told)
     assert (result.outcome, result.reason, database.history()) == (outcome, "LoginRefused", [("1", "applied")])
     assert PASSWORD not in result.message

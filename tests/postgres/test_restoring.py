@@ -3,17 +3,33 @@
 import signal
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import psycopg
 import pytest
+from psycopg import sql
+from servicedb.api.service_database import ServiceDatabase
+from servicedb.errors import Terminal
 from servicedb.kube import resources
-from servicedb.plan.steps import REOPENING, RESTORING, Step
+from servicedb.plan.marker import Restored
+from servicedb.plan.set_aside import name_aside
+from servicedb.plan.steps import (
+    REOPENING,
+    RESTORING,
+    SETTING_ASIDE,
+    CreateDatabase,
+    DropDatabase,
+    EndSessions,
+    Step,
+)
+from servicedb.reconcile.emptied import empty_again
+from servicedb.reconcile.restored import record, recorded
 
-from tests.postgres.asking import ended, restore
+from tests.postgres.asking import BACKUP_KEY, ended, restore
 from tests.postgres.conftest import as_admin, on_versions
 from tests.postgres.deleted import look
-from tests.postgres.killed import Moment, killed_at
+from tests.postgres.killed import Moment, killed_at, killed_doing
 from tests.postgres.objects import NAMESPACE
 from tests.postgres.provision import Operator, Site, full_spec, key_of, unused_name
 from tests.postgres.server import Server
@@ -30,6 +46,10 @@ def is_let_in(site: Site, name: str, role: str) -> bool:
             raise
         return False
     return True
+
+
+def sdb_of(site: Site, name: str) -> ServiceDatabase:
+    return ServiceDatabase.parse(site.objects.read()[key_of(name).path])
 
 
 async def test_while_it_is_restored_into_a_database_is_closed_to_all_others(site: Site, database: str) -> None:
@@ -52,11 +72,16 @@ async def test_while_it_is_restored_into_a_database_is_closed_to_all_others(site
     async with Operator(site.objects) as operator:  # which finds tables there
         assert (await operator.bring(database, heard=False)).ready.reason == "Restoring"
         assert [is_let_in(site, database, role) for role in OTHERS] == [False] * 4
+        outcome = Restored(again.name, BACKUP_KEY, "sha256:abc", "2026-11-21T23:00:00+00:00")
+        assert await recorded(operator.world, sdb_of(site, database)) is None
+        for _ in range(2):
+            await record(operator.world, sdb_of(site, database), outcome)
         ended(site, again, succeeded=True)
         opened = await operator.bring(database)
         assert opened.ready.reason == "Ready", opened.message
         assert opened.in_sync, opened.drift
         assert "restore" not in opened.status
+        assert await recorded(operator.world, sdb_of(site, database)) == outcome
         assert site.passwords() == passwords
         for role in OTHERS:
             with site.login(database, role) as connection:
@@ -80,7 +105,7 @@ async def test_a_database_that_holds_tables_is_left_to_those_who_use_it(site: Si
         assert refused.ready.reason == "Ready"
         assert not refused.changes
         assert refused.status["restore"]["state"] == "Refused"
-        assert "holds tables (reports.monthly, for one)" in refused.status["restore"]["message"]
+        assert "is not empty (it holds reports.monthly, for one)" in refused.status["restore"]["message"]
         with site.login(database, "migrator") as session:
             session.execute("DROP SCHEMA reports CASCADE")
         assert (await operator.bring(database)).ready.reason == "Restoring"
@@ -239,5 +264,144 @@ async def test_killed_anywhere_while_it_reopens_the_next_one_lets_everybody_in(
             query = "SELECT rolname FROM pg_roles WHERE rolname ~ %s"
             assert connection.execute(query, (f"{name}__restore_",)).fetchall() == []
         assert resources.secret(NAMESPACE, f"{key_of(name).name}-restore") not in site.objects.read()
+    finally:
+        site.drop(name)
+
+
+@pytest.mark.parametrize(("version", "admin"), [(15, "createrole"), (16, "superuser"), (18, "createrole")])
+async def test_what_was_in_the_way_is_kept_under_another_name_and_can_be_had_back(
+    servers: Callable[[int], Server], shared_site: Callable[[Server, str], Site], version: int, admin: str
+) -> None:
+    site, name = shared_site(servers(version), admin), unused_name("kept")
+    try:
+        site.provision(name, full_spec(name, schemas=[{"name": "app"}]))
+        with site.login(name, "migrator") as session:
+            session.execute("CREATE TABLE app.kept AS SELECT 'of before' AS word")
+        passwords = site.passwords()
+        session = site.login(name, "app")
+        again = restore(site, name, overwrite="RenameOld")
+        aside = name_aside(name, site.objects.uid(again.path))
+        async with Operator(site.objects) as operator:
+            admitted = await operator.bring(name)
+            assert (admitted.ready.reason, admitted.status["restore"]["state"]) == ("Restoring", "Admitted")
+            with pytest.raises(psycopg.OperationalError), session:
+                session.execute("SELECT 1")
+            with site.login(name, "restore") as session:
+                session.execute("CREATE TABLE app.kept AS SELECT 'restored' AS word")
+            assert not (await operator.bring(name)).changes
+            ended(site, again, succeeded=True)
+            opened = await operator.bring(name)
+            assert opened.ready.reason == "Ready", opened.message
+            assert opened.in_sync
+            assert site.passwords() == passwords
+            for role in OTHERS:
+                with site.login(name, role) as session:
+                    assert session.execute("SELECT word FROM app.kept").fetchone() == ("restored",)
+            assert not (await operator.bring(name)).changes
+        async with Operator(site.objects) as operator:
+            for _ in range(3):
+                assert (await operator.look())["Ready"].message == ""
+            assert not (await operator.bring(name)).changes
+            spec = full_spec(aside, schemas=[{"name": "app"}])
+            site.want(aside, spec)
+            refused = await operator.bring(aside)
+            assert f'database "{aside}" on server "main" was released by' in refused.message
+            entry = {"databaseName": aside, "namespace": NAMESPACE, "name": key_of(aside).name}
+            site.serve(adoptable=[entry])
+            assert (await operator.bring(aside)).ready.reason == "Ready"
+        for role in OTHERS:
+            with site.login(aside, role) as session:
+                assert session.execute("SELECT word FROM app.kept").fetchone() == ("of before",)
+        site.serve(adoptable=[])
+    finally:
+        site.drop(aside)
+        site.drop(name)
+
+
+@pytest.mark.parametrize(("version", "kind", "moment"), kills(SETTING_ASIDE))
+async def test_killed_anywhere_while_it_sets_a_database_aside_nothing_is_lost(
+    servers: Callable[[int], Server],
+    shared_site: Callable[[Server, str], Site],
+    version: int,
+    kind: type[Step],
+    moment: Moment,
+) -> None:
+    site, name = shared_site(servers(version), "createrole"), unused_name("aside")
+    try:
+        site.provision(name)
+        with site.login(name, "migrator") as session:
+            session.execute("CREATE TABLE kept AS SELECT 'of before' AS word")
+        session = site.login(name, "app")
+        again = restore(site, name, overwrite="RenameOld")
+        aside = name_aside(name, site.objects.uid(again.path))
+        assert killed_at(site.objects.file, name, kind, moment).exitcode == -signal.SIGKILL
+        async with Operator(site.objects) as operator:
+            assert (await operator.bring(name)).ready.reason == "Restoring"
+            with pytest.raises(psycopg.OperationalError), session:
+                session.execute("SELECT 1")
+            with site.login(name, "restore") as restoring:
+                restoring.execute(RESTORED)
+            ended(site, again, succeeded=True)
+            assert (await operator.bring(name)).ready.reason == "Ready"
+        with site.login(name, "app") as session:
+            assert session.execute("SELECT word FROM kept").fetchone() == ("restored",)
+        with site.as_superuser() as connection:
+            closed = "SELECT NOT datallowconn FROM pg_database WHERE datname = %s"
+            assert connection.execute(closed, (aside,)).fetchone() == (True,)
+            allowed = sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS true").format(sql.Identifier(aside))
+            connection.execute(allowed)
+        with site.as_superuser(aside) as connection:
+            assert connection.execute("SELECT word FROM kept").fetchone() == ("of before",)
+    finally:
+        site.drop(aside)
+        site.drop(name)
+
+
+async def begun_again(operator: Operator, name: str) -> None:
+    """What is done when the Job of a restore was cut off."""
+    body = operator.objects.read()
+    restore_uid = next(one["metadata"]["uid"] for path, one in body.items() if "/databaserestores/" in path)
+    await empty_again(operator.world, ServiceDatabase.parse(body[key_of(name).path]), restore_uid)
+    await operator.bring(name)
+
+
+@pytest.mark.parametrize(("version", "kind", "moment"), [
+    (15, DropDatabase, Moment.BEFORE), (16, DropDatabase, Moment.AFTER), (18, EndSessions, Moment.AFTER),
+    (16, CreateDatabase, Moment.BEFORE), (18, CreateDatabase, Moment.AFTER),
+])  # fmt: skip
+async def test_a_restore_that_was_cut_off_begins_again_in_an_empty_database(
+    servers: Callable[[int], Server],
+    shared_site: Callable[[Server, str], Site],
+    version: int,
+    kind: type[Step],
+    moment: Moment,
+) -> None:
+    site, name = shared_site(servers(version), "createrole"), unused_name("begun")
+    try:
+        site.provision(name)
+        again = restore(site, name)
+        async with Operator(site.objects) as operator:
+            assert (await operator.bring(name)).ready.reason == "Restoring"
+        left_over = site.login(name, "restore")
+        left_over.execute("CREATE TABLE half AS SELECT 1 AS one")
+        work = partial(begun_again, name=name)
+        assert killed_doing(site.objects.file, work, kind, moment).exitcode == -signal.SIGKILL
+        left_over.close()
+        async with Operator(site.objects) as operator:
+            assert (await operator.bring(name)).ready.reason == "Restoring"
+            if kind in (DropDatabase, EndSessions):  # it was not dropped yet
+                await begun_again(operator, name)
+            with site.login(name, "restore") as session:
+                session.execute(RESTORED)
+                assert session.execute("SELECT to_regclass('half')").fetchone() == (None,)
+            await record(operator.world, sdb_of(site, name), Restored(again.name, BACKUP_KEY, "sha256:a", "now"))
+            with pytest.raises(Terminal, match="holds what was restored into it"):
+                await begun_again(operator, name)
+            ended(site, again, succeeded=True)
+            assert (await operator.bring(name)).ready.reason == "Ready"
+            with pytest.raises(Terminal, match="is not that of the restore"):
+                await begun_again(operator, name)
+        with site.login(name, "app") as session:
+            assert session.execute("SELECT word FROM kept").fetchone() == ("restored",)
     finally:
         site.drop(name)

@@ -11,13 +11,19 @@ from hypothesis import strategies as st
 from servicedb.plan.observed import PUBLIC, Membership, ObjectName, Privilege
 from servicedb.plan.steps import (
     ADOPTION,
+    BACKUP,
     CREATION,
     DELETION,
     DEPARTURE,
+    MIGRATION,
+    REOPENING,
     REPAIR,
+    RESTORING,
     ROTATION,
+    SETTING_ASIDE,
     UNDO,
     AlterRole,
+    BackupStep,
     ChangeDatabaseOwner,
     ChangeObjectOwner,
     ChangeSchemaOwner,
@@ -39,11 +45,14 @@ from servicedb.plan.steps import (
     GrantOnDatabase,
     GrantOnObjects,
     GrantOnSchema,
+    MigrationStep,
     NoteGranted,
     NoteOnLogin,
     OpenDatabase,
     OpenLogin,
     PrepareSecret,
+    RenameDatabase,
+    RenameRole,
     ResetRoleSetting,
     Revoke,
     RevokeByDefault,
@@ -88,6 +97,8 @@ TABLE: list[tuple[Step, list[str]]] = [
     (AlterRole(WHY, "r", ("LOGIN", "CONNECTION LIMIT 5")), ['ALTER ROLE "r" LOGIN CONNECTION LIMIT 5']),
     (CommentOnRole(WHY, "r", '{"a":"\\u0041"}'), ['COMMENT ON ROLE "r" IS E\'{"a":"\\\\u0041"}\'']),
     (DropRole(WHY, "r"), ['DROP ROLE "r"']),
+    (RenameRole(WHY, "r", "s"), ['ALTER ROLE "r" RENAME TO "s"']),
+    (RenameDatabase(WHY, "d", "e"), ['ALTER DATABASE "d" RENAME TO "e"']),
     (AlterRole(WHY, "r", ("VALID UNTIL infinity",)), ["ALTER ROLE \"r\" VALID UNTIL 'infinity'"]),
     (ResetRoleSetting(WHY, "r", "search_path"), ['ALTER ROLE "r" RESET "search_path"']),
     (ChangeDatabaseOwner(WHY, "d", "o", "p", True), ['ALTER DATABASE "d" OWNER TO "o"']),
@@ -226,11 +237,31 @@ def test_each_step_is_written_so(step, expected):
 
 
 def test_every_kind_of_step_is_in_the_table_or_needs_no_sql():
-    needing_sql = {kind for kind in kinds() if not issubclass(kind, SecretStep | SetPassword | DeleteSecret)}
+    needing_sql = {
+        kind
+        for kind in kinds()
+        if not issubclass(kind, SecretStep | SetPassword | DeleteSecret | MigrationStep | BackupStep)
+    }
     assert needing_sql == {type(step) for step, _ in TABLE}
 
 
-@pytest.mark.parametrize("course", [CREATION, ADOPTION, REPAIR, ROTATION, DEPARTURE, DELETION, UNDO])
+@pytest.mark.parametrize(
+    "course",
+    [
+        CREATION,
+        ADOPTION,
+        REPAIR,
+        ROTATION,
+        DEPARTURE,
+        DELETION,
+        UNDO,
+        MIGRATION,
+        BACKUP,
+        RESTORING,
+        REOPENING,
+        SETTING_ASIDE,
+    ],
+)
 def test_a_course_names_kinds_of_steps_each_once(course):
     assert set(course) <= set(kinds())
     assert len(course) == len(set(course))
@@ -261,6 +292,8 @@ HOSTILE: list[tuple[Step, list[str]]] = [
     (AlterRole(WHY, EVIL, ("LOGIN",)), [f"ALTER ROLE {QUOTED} LOGIN"]),
     (CommentOnRole(WHY, EVIL, ""), [f"COMMENT ON ROLE {QUOTED} IS"]),
     (DropRole(WHY, EVIL), [f"DROP ROLE {QUOTED}"]),
+    (RenameRole(WHY, EVIL, EVIL), [f"ALTER ROLE {QUOTED} RENAME TO {QUOTED}"]),
+    (RenameDatabase(WHY, EVIL, EVIL), [f"ALTER DATABASE {QUOTED} RENAME TO {QUOTED}"]),
     (Grant(WHY, replace(APP, group=EVIL, member=EVIL)), [f"GRANT {QUOTED} TO {QUOTED} WITH"]),
     (Revoke(WHY, replace(APP, group=EVIL, member=EVIL)), [f"REVOKE {QUOTED} FROM {QUOTED}"]),
     (CreateDatabase(WHY, EVIL, "UTF8", None, None), [f"CREATE DATABASE {QUOTED} TEMPLATE"]),

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from servicedb.plan.marker import LeftSecret, Marker, RoleNote
+from servicedb.plan.marker import LeftSecret, Marker, Restored, RoleNote
 
 from tests.unit.given import MARKER
 
@@ -133,8 +133,11 @@ def test_no_value_of_another_type_raises_or_gets_through(name, value):
         if name == "shared_with":
             assert held is None or all(type(role) is str for role in held)
             return
+        if name == "restored":
+            assert held is None or isinstance(held, Restored)
+            return
         assert type(held) is (int if name == "oid" else str) or (
-            held is None and name in ("oid", "released", "deleted_at", "dropping")
+            held is None and name in ("oid", "released", "deleted_at", "dropping", "job", "since", "aside_of")
         )
 
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
 
 from servicedb.plan.leaving import former_groups, leaving
 from servicedb.plan.marker import Marker
@@ -41,8 +42,9 @@ def current_marker(wanted: Wanted, seen: ServerScan) -> Marker:
         return wanted.marker.with_oid(None)
     owner = seen.roles.get(wanted.names.owner)
     known = Marker.read(owner.comment) if owner is not None else None
-    opened = database.allow_connections or (known is not None and known.oid == database.oid)  # or closed since, by hand
-    return wanted.marker.with_oid(database.oid if opened else None)
+    same = known is not None and known.oid == database.oid
+    marker = replace(wanted.marker, restored=known.restored if known is not None and same else None)
+    return marker.with_oid(database.oid if database.allow_connections or same else None)  # or closed since, by hand
 
 
 def database_steps(wanted: Wanted, seen: ServerScan) -> Iterator[Step]:
@@ -63,7 +65,8 @@ def database_steps(wanted: Wanted, seen: ServerScan) -> Iterator[Step]:
     yield from privilege_steps(wanted, seen_privileges, leaving=kept)
     yield from _setting_steps(wanted, seen.settings if database else {})
     if database is None or not database.allow_connections:
-        yield OpenDatabase("not open yet", wanted.database, wanted.names.owner, wanted.marker.comment())
+        marker = current_marker(wanted, seen).with_oid(None)
+        yield OpenDatabase("not open yet", wanted.database, wanted.names.owner, marker.comment())
 
 
 def database_privileges(wanted: Wanted) -> frozenset[Privilege]:

@@ -27,6 +27,8 @@ from servicedb.plan.steps import (
     NoteOnLogin,
     OpenDatabase,
     OpenLogin,
+    RenameDatabase,
+    RenameRole,
     ResetRoleSetting,
     Revoke,
     RevokeByDefault,
@@ -80,6 +82,10 @@ def drift_line(step: Step) -> str:
             return f"role: {step.name} is not {'LOGIN' if isinstance(step, OpenLogin) else 'NOLOGIN'}"
         case CommentOnRole() | NoteOnLogin() | NoteGranted():
             return f"comment: that of role {step.name} is another"
+        case RenameRole():
+            return f"role: {step.name} is not named {step.new_name}"
+        case RenameDatabase():
+            return f"database: {step.database} is not named {step.name}"
         case DropRole():
             return f"role: {step.name} is no longer needed"
         case SetPassword():

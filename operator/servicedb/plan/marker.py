@@ -23,6 +23,7 @@ class Marker:
     Delete `deleted_at`, and when the drop has begun `dropping`, each to the time (RFC 3339). `shared_with` are the
     roles that owned something in a database that servicedb did not make, and keep what they could do; None: nobody.
     `job` is the Job that a scratch database was made for, at the time `since`: for that one there is no object.
+    `aside_of` is the name that the database had before another took its place. `restored`: the backup that is in it.
     """
 
     cluster: str
@@ -40,6 +41,8 @@ class Marker:
     shared_with: tuple[str, ...] | None = None
     job: str | None = None
     since: str | None = None
+    aside_of: str | None = None
+    restored: "Restored | None" = None
 
     @property
     def let_go(self) -> bool:
@@ -72,12 +75,15 @@ class Marker:
         known = {field.name for field in fields(cls)}
         shared = values.get("shared_with")
         values["shared_with"] = _names(shared) if isinstance(shared, list) else None
+        values["restored"] = Restored.read(values.get("restored"))
         try:
             marker = cls(**{key: value for key, value in values.items() if key in known})
         except TypeError:
             return None
         needed = (marker.cluster, marker.crd, marker.namespace, marker.namespace_uid, marker.name, marker.uid)
-        optional = (marker.released, marker.deleted_at, marker.dropping, marker.job, marker.since)
+        optional = (
+            marker.released, marker.deleted_at, marker.dropping, marker.job, marker.since, marker.aside_of
+        )  # fmt: skip
         texts = (*needed, marker.policy, marker.grace, *(text for text in optional if text is not None))
         if not all(isinstance(text, str) for text in texts) or "" in needed:
             return None
@@ -85,6 +91,24 @@ class Marker:
 
     def with_oid(self, oid: int | None) -> Self:
         return replace(self, oid=oid)
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """The outcome of the DatabaseRestore `name`: the backup at `key`, whose manifest has that `digest`, is in the
+    database since `at` (RFC 3339)."""
+
+    name: str
+    key: str
+    digest: str
+    at: str
+
+    @classmethod
+    def read(cls, value: object) -> Self | None:
+        match value:
+            case {"name": str(name), "key": str(key), "digest": str(digest), "at": str(at)}:
+                return cls(name, key, digest, at)
+        return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,6 +95,15 @@ class Executor:
         self.on_step(step)
         await _send(connection, _statements(connection, step))
 
+    async def together(self, connection: AsyncConnection[Any], steps: Iterable[Step]) -> None:
+        """One transaction, in which every step is needed."""
+        parts: list[sql.Composed] = []
+        for step in steps:
+            self.on_step(step)
+            parts += _statements(connection, step)
+        async with transaction(connection):
+            await _send(connection, parts)
+
     async def database(
         self, connection: AsyncConnection[Any], steps: Sequence[DatabaseStep | ChangeSchemaOwner], owner: str
     ) -> list[Refused]:

@@ -28,6 +28,8 @@ from servicedb.plan.steps import (
     ObjectStep,
     OpenDatabase,
     OpenLogin,
+    RenameDatabase,
+    RenameRole,
     ResetRoleSetting,
     Revoke,
     RevokeByDefault,
@@ -64,6 +66,12 @@ def statements(step: Step, *, server_version: int) -> list[sql.Composed]:
             return [sql.SQL("ALTER ROLE {} {}").format(sql.Identifier(step.name), login)]
         case CommentOnRole() | NoteOnLogin() | NoteGranted():
             return [comment_on_role(step.name, step.comment)]
+        case RenameRole():
+            text = sql.SQL("ALTER ROLE {} RENAME TO {}")
+            return [text.format(sql.Identifier(step.name), sql.Identifier(step.new_name))]
+        case RenameDatabase():
+            text = sql.SQL("ALTER DATABASE {} RENAME TO {}")
+            return [text.format(sql.Identifier(step.database), sql.Identifier(step.name))]
         case DropRole():
             return [sql.SQL("DROP ROLE {}").format(sql.Identifier(step.name))]
         case Grant():

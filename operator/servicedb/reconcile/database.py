@@ -1,5 +1,7 @@
 """One ServiceDatabase: observe, plan, execute, report. Safe to be killed between any two lines."""
 
+from dataclasses import replace
+
 from servicedb.api.common import ACKNOWLEDGE
 from servicedb.api.service_database import ServiceDatabase
 from servicedb.errors import NeedsDecision, Problem, Retryable, Terminal
@@ -10,6 +12,7 @@ from servicedb.plan.marker import Marker
 from servicedb.plan.noted import as_noted
 from servicedb.plan.resolve import database_name, namespace_allowed, resolve
 from servicedb.plan.secret import check_metadata
+from servicedb.plan.set_aside import was_set_aside
 from servicedb.plan.wanted import Wanted
 from servicedb.reconcile.begun import see_to_what_has_begun
 from servicedb.reconcile.credentials import Credentials
@@ -79,6 +82,10 @@ async def _bring(key: Key, sdb: ServiceDatabase, world: World) -> tuple[float | 
     check_same_server(sdb, server)
     asked = await decide(sdb, server, world)
     wanted = resolve(sdb, server.resource, marker, asked.guests)
+    if was_set_aside(wanted.database, wanted.known_oid, server.markers.values()):
+        wanted = replace(wanted, known_oid=None)
+    if wanted.is_restored_into:  # what the restore has begun may have been dropped, to begin again
+        wanted = replace(wanted, recreate=wanted.known_oid)
     assert server.admin is not None
     if sdb.spec.suspend:
         await report(world, key, sdb, [Finding("Reconciling", "False", "Suspended", "spec.suspend is true")])

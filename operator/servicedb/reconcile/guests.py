@@ -121,7 +121,9 @@ async def decide(sdb: ServiceDatabase, server: Server, world: World) -> Asked:
         return as_it_is(sdb, server)
     begin = sdb.spec.mode == "Apply" and not sdb.spec.suspend
     backups = any(one.login == BACKUP for one in asking)
-    return Asked(backup_access(server.facts) if backups else None, await admission(sdb, server, asking, begin=begin))
+    return Asked(
+        backup_access(server.facts) if backups else None, await admission(sdb, server, world, asking, begin=begin)
+    )
 
 
 def as_it_is(sdb: ServiceDatabase, server: Server) -> Asked:

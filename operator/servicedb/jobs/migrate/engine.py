@@ -5,7 +5,7 @@ Between any two steps the process can be killed: what is done is what the databa
 
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from servicedb.errors import Busy, Retryable, Terminal
@@ -61,6 +61,7 @@ class Engine:
         self._work = work
         self._result = result
         self._tries = 0
+        self._version: Version | None = None
 
     def up(self) -> None:
         """To the target. Raises Problem and Failed."""
@@ -71,7 +72,7 @@ class Engine:
         if migrates:
             self._hooks(self._source.before)
         while plan.steps:
-            self._step(plan.steps[0])
+            self._follow(plan.steps)
             plan = self._plan_up()
         if migrates:
             self._hooks(self._source.after)
@@ -138,16 +139,23 @@ class Engine:
         if not first:
             self._work.renew()
         history = self._surely("the history", self._work.history)
-        self._result.version = _text(history.version)
+        self._at(history.version)
         if first:
             self._result.from_version = self._result.version
         return history
 
-    def _step(self, step: Step) -> None:
+    def _follow(self, steps: Sequence[Step]) -> None:
+        """As many of `steps` as go well one after the other, and nobody else can have come in between."""
+        for step in steps:
+            if not self._step(step) or not self._work.refresh():
+                return
+
+    def _step(self, step: Step) -> bool:
+        """Whether it is done; else it may be tried again."""
         migration = step.migration
         if isinstance(step, TakeChecksum):
             self._surely(migration.file, lambda: self._work.take_checksum(step))
-            return
+            return True
         again = migration.version is None and step.reason == "changed" and not step.goes_on
         took = self._try(
             migration.file,
@@ -156,8 +164,16 @@ class Engine:
             ),
             version=migration.key,
         )
-        if took is not None:
-            self._note(Done(migration.key, migration.name, migration.checksum, took[0]), migration.file)
+        if took is None:
+            return False
+        self._note(Done(migration.key, migration.name, migration.checksum, took[0]), migration.file)
+        self._result.pending.remove(migration.key)
+        if migration.version is not None and (self._version is None or migration.version > self._version):
+            self._at(migration.version)
+        return True
+
+    def _at(self, version: Version | None) -> None:
+        self._version, self._result.version = version, _text(version)
 
     def _revert(self, step: Revert) -> None:
         one = step.applied

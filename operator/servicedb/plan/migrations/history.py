@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 
 from servicedb.plan.migrations.versions import Version
 
@@ -58,7 +59,7 @@ class Applied:
         return None if self.key.startswith(REPEATABLE_PREFIX) else Version.parse(self.key)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class History:
     """The migrations of one set in one schema, in the order in which they were applied; those of `others` by set."""
 
@@ -66,7 +67,11 @@ class History:
     others: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
     def find(self, key: str) -> Applied | None:
-        return next((one for one in self.applied if one.key == key), None)
+        return self._by_key.get(key)
+
+    @cached_property
+    def _by_key(self) -> Mapping[str, Applied]:
+        return {one.key: one for one in self.applied}
 
     @property
     def version(self) -> Version | None:

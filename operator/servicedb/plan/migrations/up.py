@@ -126,20 +126,16 @@ def _on_applied(migration: Migration, applied: Applied, decisions: Sequence[Deci
 
 def _check_order(wanted: Sequence[Migration], source: Sequence[Migration], history: History) -> None:
     by_key = {migration.key: migration for migration in source}
+    latest = history.version
     for migration in wanted:
         if migration.version is None or history.find(migration.key):
             continue
         # What it requires comes before it, whatever its version: it is as late as the latest of those.
         place = max([migration.version, *map(Version.parse, _behind(migration, by_key))])
-        later = [
-            one.version
-            for one in history.applied
-            if one.version is not None and one.version > place and one.state is State.APPLIED
-        ]
-        if later:
+        if latest is not None and latest > place:
             raise Terminal(
                 "OutOfOrder",
-                f"{migration.file} was never applied and is older than version {max(later)}, which was; give it a "
+                f"{migration.file} was never applied and is older than version {latest}, which was; give it a "
                 "later version, or allow out of order",
             )
 

@@ -1,5 +1,6 @@
 """Versions of migrations: compared as the numbers that they are."""
 
+import functools
 import re
 from dataclasses import dataclass
 from typing import Self
@@ -16,12 +17,17 @@ class Version:
     @classmethod
     def parse(cls, text: str) -> Self:
         """Raises ValueError where `text` is none."""
-        if not _VERSION.fullmatch(text):
-            raise ValueError(f'"{text}" is no version: versions are numbers, such as 7, 20260131120000 or 1.2')
-        numbers = [int(part) for part in re.split("[._]", text)]
-        while len(numbers) > 1 and numbers[-1] == 0:
-            numbers.pop()
-        return cls(tuple(numbers))
+        return cls(_numbers(text))
 
     def __str__(self) -> str:
         return ".".join(map(str, self.numbers))
+
+
+@functools.lru_cache(maxsize=1 << 16)
+def _numbers(text: str) -> tuple[int, ...]:
+    if not _VERSION.fullmatch(text):
+        raise ValueError(f'"{text}" is no version: versions are numbers, such as 7, 20260131120000 or 1.2')
+    numbers = [int(part) for part in re.split("[._]", text)]
+    while len(numbers) > 1 and numbers[-1] == 0:
+        numbers.pop()
+    return tuple(numbers)

@@ -1,5 +1,17 @@
 """Which steps come in which course of events, in the order in which they first come: what a kill is tried at."""
 
+from servicedb.plan.steps.backups import (
+    BeginWork,
+    ChangeCronJob,
+    CreateCronJob,
+    DeleteCronJob,
+    DescribeBackup,
+    EndWork,
+    ForgetBackup,
+    MarkGone,
+    RecordBackup,
+    RecordVerification,
+)
 from servicedb.plan.steps.base import Step
 from servicedb.plan.steps.databases import (
     ChangeDatabaseOwner,
@@ -9,6 +21,7 @@ from servicedb.plan.steps.databases import (
     DropDatabase,
     GrantOnDatabase,
     OpenDatabase,
+    RenameDatabase,
     RevokeOnDatabase,
 )
 from servicedb.plan.steps.inside import (
@@ -25,6 +38,7 @@ from servicedb.plan.steps.inside import (
     RevokeOnSchema,
     UpdateExtension,
 )
+from servicedb.plan.steps.migrations import BeginRun, CreateJob, DeleteJob, NoteResult
 from servicedb.plan.steps.roles import (
     AlterRole,
     CloseLogin,
@@ -36,6 +50,7 @@ from servicedb.plan.steps.roles import (
     Grant,
     NoteOnLogin,
     OpenLogin,
+    RenameRole,
     ResetRoleSetting,
     Revoke,
     SetPassword,
@@ -159,6 +174,23 @@ ROTATION: tuple[type[Step], ...] = (
 )
 """Every kind of step by which the other half of a login takes over, and the one of before leaves."""
 
+BACKUP: tuple[type[Step], ...] = (
+    CreateCronJob,
+    BeginWork,
+    EndWork,
+    RecordBackup,
+    DescribeBackup,
+    RecordVerification,
+    MarkGone,
+    ForgetBackup,
+    ChangeCronJob,
+    DeleteCronJob,
+)
+"""Every kind of step that the operator takes for a BackupSchedule."""
+
+MIGRATION: tuple[type[Step], ...] = (BeginRun, CreateJob, NoteResult, DeleteJob)
+"""Every kind of step that the operator takes for a MigrationRun, in the order in which they first come."""
+
 DEPARTURE: tuple[type[Step], ...] = (NoteOnLogin, CloseLogin, RevokeOnDatabase, DeleteSecret, DropOwned, DropRole)
 """Every kind of step by which a login goes that the spec no longer names. DropOwned comes where it holds something."""
 
@@ -177,6 +209,18 @@ RESTORING: tuple[type[Step], ...] = (
 )
 """Every kind of step by which a restore gets a database to itself, in the order in which they first come. EndSessions
 comes where there are sessions; without it and CloseLogin they are those by which a login for backups comes."""
+
+SETTING_ASIDE: tuple[type[Step], ...] = (
+    CloseLogin,
+    EndSessions,
+    RevokeOnDatabase,
+    RenameDatabase,
+    RenameRole,
+    CommentOnRole,
+    CloseDatabase,
+)
+"""Every kind of step by which a database leaves its name to the one that is restored, in the order in which they first
+come. EndSessions comes where there are sessions."""
 
 REOPENING: tuple[type[Step], ...] = (
     AlterRole,

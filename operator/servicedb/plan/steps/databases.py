@@ -60,6 +60,13 @@ class OpenDatabase(DatabaseStep):
 
 
 @dataclass(frozen=True, slots=True)
+class RenameDatabase(DatabaseStep):
+    """Nobody may be connected to it."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class CloseDatabase(Step):
     """Say in the marker on `owner_role` that the drop has begun, and let nobody connect any more: both or neither."""
 

@@ -78,6 +78,14 @@ class Revoke(RoleStep):
 
 
 @dataclass(frozen=True, slots=True)
+class RenameRole(RoleStep):
+    """What it owns and holds stays its own."""
+
+    name: str
+    new_name: str
+
+
+@dataclass(frozen=True, slots=True)
 class DropRole(RoleStep):
     """A role that is in the spec no longer goes: the step of a transaction of its own, since it may be refused."""
 

@@ -162,11 +162,38 @@ def _check_direct(connection: Connection[Any]) -> None:
         )
 
 
+_AS_NEW = (
+    "SET SESSION AUTHORIZATION DEFAULT; RESET ROLE; RESET ALL; CLOSE ALL; UNLISTEN *; DEALLOCATE ALL; DISCARD PLANS; "
+    "DISCARD SEQUENCES; DISCARD TEMP"
+)
+"""DISCARD ALL, but for the advisory locks. Source: PostgreSQL documentation, DISCARD."""
+
+
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A session that alone works on one set in one schema."""
+    """A session that alone works on one set in one schema. `settings` are those that it was given when it was new."""
 
     connection: Connection[Any]
+    keys: frozenset[int]
+    settings: Mapping[str, str]
+
+    def reset(self) -> bool:
+        """Whether the session is as a new one, and has held its locks all the while, and no other. A script may have
+        given them back, or taken others, which only a new session is rid of."""
+        if self.connection.info.transaction_status != TransactionStatus.IDLE:
+            return False
+        try:
+            self.connection.execute(_AS_NEW)
+            _set(self.connection, self.settings)
+            rows = self.connection.execute(
+                """
+                SELECT classid::pg_catalog.int8, objid::pg_catalog.int8 FROM pg_catalog.pg_locks
+                WHERE pid = pg_catalog.pg_backend_pid() AND locktype = 'advisory'
+                """
+            ).fetchall()
+        except psycopg.Error:
+            return False
+        return sorted(rows) == sorted(map(_halves, self.keys))
 
     def close(self) -> None:
         """The lock goes at once; with the connection alone it would go when the server has noticed."""
@@ -194,6 +221,9 @@ def held(
     connection = _connect_patiently(connect_to, guards, tell) if patiently else connect(connect_to, guards)
     try:
         until = None if wait is None else time.monotonic() + wait
+        settings = dict(
+            connection.execute("SELECT name, setting FROM pg_catalog.pg_settings WHERE source = 'session'").fetchall()
+        )
         take(connection, "pg_try_advisory_lock_shared", DATABASE_KEY, until, tell)
         if before is not None:
             before.close()
@@ -204,7 +234,7 @@ def held(
     except BaseException:
         connection.close()
         raise
-    return Held(connection)
+    return Held(connection, frozenset((DATABASE_KEY, key)), settings)
 
 
 def take(connection: Connection[Any], function: str, key: int, until: float | None, tell: Tell) -> None:
@@ -228,8 +258,12 @@ def take(connection: Connection[Any], function: str, key: int, until: float | No
         pause = min(pause * 2, _LONGEST_POLL_SECONDS)
 
 
+def _halves(key: int) -> tuple[int, int]:
+    """As pg_locks shows the key of an advisory lock: classid and objid."""
+    return divmod(key % (1 << 64), 1 << 32)
+
+
 def _holder(connection: Connection[Any], key: int) -> str:
-    unsigned = key % (1 << 64)
     with connection.transaction():
         connection.execute(
             "SET LOCAL ROLE NONE"
@@ -245,7 +279,7 @@ def _holder(connection: Connection[Any], key: int) -> str:
               AND lock.pid <> pg_catalog.pg_backend_pid()
             ORDER BY lock.mode LIMIT 1
             """,
-            (str(unsigned >> 32), str(unsigned & 0xFFFFFFFF)),
+            tuple(map(str, _halves(key))),
         ).fetchone()
     if row is None:
         return "the lock was held by a session that has just ended"
