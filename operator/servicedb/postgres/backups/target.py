@@ -209,6 +209,7 @@ class Target:
         try:
             with self._connection.transaction(force_rollback=True):
                 self._connection.execute("SET TRANSACTION READ ONLY")
+                self._connection.execute("SET LOCAL search_path TO DEFAULT")  # as who asks is used to
                 given = self._connection.execute(assertion.sql.encode()).pgresult
         except psycopg.OperationalError as error:
             raise problem_of(error) from None
