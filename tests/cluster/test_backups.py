@@ -13,7 +13,7 @@ from tests.cluster.harness import store
 from tests.cluster.harness.cluster import Cluster
 from tests.cluster.objects import condition, wait_for
 from tests.cluster.operator_process import OperatorProcess, Point
-from tests.cluster.shop import Shop
+from tests.cluster.shop import Shop, inline
 from tests.cluster.vault import KEYS, PATIENCE, Vault
 
 ROWS: Final = 1000
@@ -134,6 +134,21 @@ def scratch_databases(vault: Vault) -> list[str]:
     with vault.shop.tenant.server.connect() as connection:
         rows = connection.execute("SELECT datname FROM pg_database WHERE datname LIKE 'servicedb_scratch%'").fetchall()
     return [str(name) for (name,) in rows]
+
+
+def test_a_migration_waits_for_the_backup_that_it_asks_for(vault: Vault) -> None:
+    vault.shop.provision("shelves")
+    vault.fill("shelves", ROWS)
+    vault.schedule("before-migrations", "shelves")
+    changes = {
+        "spec.source": inline({"V1__more.sql": "ALTER TABLE items ADD COLUMN weight integer;"}),
+        "spec.requireBackup": {"scheduleRef": {"name": "before-migrations"}, "maxAge": "1h"},
+    }
+    vault.shop.migrate("shelves", "shelves", changes)
+    migrated = vault.shop.wait("shelves", status="True", reason="Ready")
+    (backup,) = vault.wait_for_entries("before-migrations", 1)
+    assert backup["status"]["rows"] == ROWS
+    assert backup["status"]["completedAt"] <= migrated["status"]["startedAt"]
 
 
 def test_an_operator_that_is_killed_at_any_step_goes_on_and_loses_no_backup(vault: Vault) -> None:
