@@ -40,6 +40,10 @@ lint: $(VENV)/ready ## ruff, mypy --strict, import-linter
 unit: $(VENV)/ready ## Pure tests, in seconds
 	$(BIN)/pytest tests/unit
 
+.PHONY: store
+store: $(VENV)/ready ## Tests on a real S3-compatible server, and on folders
+	$(BIN)/pytest tests/store
+
 .PHONY: postgres
 postgres: $(VENV)/ready ## Tests on real PostgreSQL servers
 	$(BIN)/pytest tests/postgres
@@ -64,7 +68,7 @@ test: lint test-cluster ## Everything, from nothing: lint, unit, postgres and cl
 cluster-tests: $(VENV)/ready
 	@$(BIN)/pytest tests/cluster 2>&1 | sed -u 's/^/[cluster] /'
 other-tests: $(VENV)/ready
-	@$(BIN)/pytest tests/unit tests/postgres 2>&1 | sed -u 's/^/[others]  /'
+	@$(BIN)/pytest tests/unit tests/store tests/postgres 2>&1 | sed -u 's/^/[others]  /'
 
 .PHONY: soak
 soak: test-cluster ## Ten minutes of random operations and kills on fifty objects; SERVICEDB_SOAK_SEED repeats one

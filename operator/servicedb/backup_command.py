@@ -2,31 +2,34 @@
 
 import os
 import socket
-from pathlib import Path
 from typing import Any
 
 import click
 
-from servicedb.backup_options import DATABASE, OUTPUT, STORE, connection, run
+from servicedb.backup_options import DATABASE, connection, watched
+from servicedb.job_command import ENDING, STORE, Folder, end
 from servicedb.jobs.backup.backup import backup as run_backup
 from servicedb.jobs.backup.request import Request, Result
 from servicedb.migrate_options import Duration, together
+from servicedb.store.location import open_store
 
 
 @click.command()
-@together(*STORE, *DATABASE, *OUTPUT)
+@together(*STORE, *DATABASE)
 @click.option("--copy", "copies", multiple=True, metavar="URL", help="A further location; can be repeated.")
 @click.option(
     "--copy-credentials",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=Folder(),
     multiple=True,
+    metavar="DIR",
     help="Folder with the credentials of the --copy in the same place; as many as there are, or none.",
 )
 @click.option("--compression", "level", type=click.IntRange(0, 19), default=1, show_default=True, help="zstd's level.")
 @click.option("--recipient", "recipients", multiple=True, metavar="age1...", help="Encrypt to it; can be repeated.")
 @click.option("--spread", type=Duration(), default="0s", show_default=True, help="Begin up to so much later.")
 @click.option("--spread-key", default="", help="The same begins at the same delay.")
-@click.option("--run", "run_name", help="Name of this run. Default: host and process.")
+@click.option("--run", help="Name of this run. Default: host and process.")
+@together(*ENDING)
 def backup(**options: Any) -> None:
     """Back a database up.
 
@@ -41,7 +44,7 @@ def backup(**options: Any) -> None:
     if credentials and len(credentials) != len(copies):
         raise click.UsageError("give --copy-credentials once for each --copy, or not at all")
     request = Request(
-        run=options["run_name"] or f"{socket.gethostname()}:{os.getpid()}",
+        run=options["run"] or f"{socket.gethostname()}:{os.getpid()}",
         level=options["level"],
         parallel=options["parallel"],
         recipients=options["recipients"],
@@ -51,24 +54,22 @@ def backup(**options: Any) -> None:
         as_role=options["as_role"],
         programs=options["programs"],
     )
-    run(
-        Result(),
-        lambda open_store, progress: run_backup(
+    result = watched(
+        lambda progress: run_backup(
             request,
             connect_to,
-            open_store(options["location"], options["store_credentials"]),
+            open_store(options["store"], options["store_credentials"]),
             [open_store(*one) for one in zip(copies, credentials or [None] * len(copies), strict=True)],
             progress,
         ),
-        output=options["output"],
-        termination_log=options["termination_log"],
-        show=_shown,
+        Result(),
     )
+    end(result, options["output"], options["termination_log"], lambda: _show(result))
 
 
-def _shown(result: Result) -> str:
+def _show(result: Result) -> None:
     left_out = "".join(f"\nnot included: {one}" for one in result.not_included)
-    return (
+    click.echo(
         f"{result.key}\n{result.rows} rows, {result.size_bytes} bytes stored of {result.raw_bytes}, "
         f"{result.seconds} s{left_out}"
     )

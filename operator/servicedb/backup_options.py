@@ -1,13 +1,12 @@
-"""The options that backup, list, verify, restore and prune have in common, and what they show."""
+"""The options that backup, verify and restore have in common, and the progress that they show."""
 
 import contextlib
-import json
 import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
-from typing import Any, NoReturn
+from typing import NoReturn, TypeVar
 
 import click
 from rich.console import Console
@@ -17,25 +16,16 @@ from rich.progress import Progress as Bar
 from servicedb.errors import Problem
 from servicedb.jobs.migrate.connection import from_folder
 from servicedb.jobs.outcome import Outcome
+from servicedb.jobs.progress import Progress
 from servicedb.migrate_options import Duration
 from servicedb.postgres.migrations.session import Connect
-from servicedb.store.interface import Store
-from servicedb.store.location import open_store
+
+Given = TypeVar("Given", bound=Outcome)
 
 _FOLDER = click.Path(file_okay=False, path_type=Path)
 _FILE = click.Path(dir_okay=False, path_type=Path)
 
 
-STORE = (
-    click.option(
-        "--store", "location", required=True, metavar="URL", help="s3://bucket/prefix?endpoint=... or file:///path."
-    ),
-    click.option(
-        "--store-credentials",
-        type=_FOLDER,
-        help="Folder of a mounted Secret with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY. Default: the environment's.",
-    ),
-)
 DATABASE = (
     click.option(
         "--dsn",
@@ -48,10 +38,6 @@ DATABASE = (
     click.option("--wait", type=Duration(), help="For other work on the database. Default: as long as it takes."),
     click.option("--pg-bin", "programs", type=_FOLDER, help="Folder of pg_dump and the like. Default: the newest."),
     click.option("--parallel", type=click.IntRange(1, 64), default=2, show_default=True, help="Tables at a time."),
-)
-OUTPUT = (
-    click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True),
-    click.option("--termination-log", type=_FILE, hidden=True),
 )
 SOURCE = (
     click.option("--key", required=True, help="The backup's, as `servicedb list` shows it."),
@@ -66,31 +52,14 @@ def connection(dsn: str | None, secret: Path | None) -> Connect:
     return from_folder(secret) if secret is not None else lambda: dsn or ""
 
 
-def run(
-    outcome: Outcome,
-    work: Callable[[Callable[[str, Path | None], Store], "Shown"], Outcome],
-    *,
-    output: str,
-    termination_log: Path | None,
-    show: Callable[[Any], str],
-) -> NoReturn:
-    """Do `work`, show what came of it by `show`, and end with its exit code. `outcome` is filled in where a Problem
-    comes before there is any. SIGTERM is as Ctrl-C."""
+def watched(work: Callable[[Progress], Given], failed: Given) -> Given:
+    """What `work` gives, its progress shown; `failed`, where a Problem comes before. SIGTERM is as Ctrl-C."""
     try:
         with _ended_gently(), Shown() as shown:
-            result = work(open_store, shown)
+            return work(shown)
     except Problem as problem:
-        result = outcome
-        result.failed_with(problem)
-    if termination_log is not None:
-        termination_log.write_text(result.termination_message(), encoding="utf-8")
-    if output == "json":
-        click.echo(json.dumps(result.as_json(), indent=2))
-    elif result.outcome == "Succeeded":
-        click.echo(show(result))
-    if output != "json" and result.outcome != "Succeeded":
-        click.echo(f"servicedb: {result.reason}: {result.message}", err=True)
-    sys.exit(result.exit_code)
+        failed.failed_with(problem)
+        return failed
 
 
 class Shown:

@@ -20,6 +20,7 @@ from servicedb.jobs.migrate.new import new_migration
 from servicedb.jobs.migrate.request import Action, Request, Tenants
 from servicedb.jobs.migrate.result import Result
 from servicedb.migrate_options import CREATE_TENANTS, DIRECTORY, OPTIONS, SOURCE, TENANTS, VersionOption, together
+from servicedb.plan.migrations.adoption import Foreign, foreign
 from servicedb.plan.migrations.sections import Format
 from servicedb.tables import print_table
 
@@ -107,6 +108,11 @@ def _run(
     termination_log: Path | None,
     directory: Path | None = None,
     wait: int | None,
+    no_links: bool = False,
+    adopt: str | None = None,
+    adopt_table: str | None = None,
+    adopt_version_column: str | None = None,
+    adopt_name_column: str | None = None,
     **options: Any,
 ) -> None:
     if (dsn is None) == (secret is None):
@@ -114,15 +120,17 @@ def _run(
     connect_to = from_folder(secret) if secret is not None else lambda: dsn or ""
     if "format" in options:
         options["format"] = Format(options["format"])
+    theirs = _history(adopt, table=adopt_table, version_column=adopt_version_column, name_column=adopt_name_column)
     tenants = Tenants(**{one.name: options.pop(one.name) for one in fields(Tenants) if one.name in options})
     request = Request(
         action=action,
         wait=None if wait is None else wait / 1000,
         tenants=tenants if tenants.names or tenants.pattern or tenants.query else None,
+        adopt=theirs,
         **options,
     )
     try:
-        files = read_folder(directory) if directory is not None else {}
+        files = read_folder(directory, links=not no_links) if directory is not None else {}
     except Problem as problem:
         result = Result(action, request.set_name)
         result.failed_with(problem)
@@ -133,6 +141,17 @@ def _run(
         termination_log.write_text(result.termination_message(), encoding="utf-8")
     _show(result, output)
     sys.exit(result.exit_code)
+
+
+def _history(format: str | None, **named: str | None) -> Foreign | None:  # noqa: A002 - its name in the spec
+    if format is None:
+        if any(named.values()):
+            raise click.UsageError("name the history of another tool with --adopt")
+        return None
+    try:
+        return foreign(format, **named)
+    except ValueError as error:
+        raise click.UsageError(f"--adopt: {error}") from error
 
 
 @contextlib.contextmanager

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from servicedb.plan.migrations.adoption import KNOWN, Foreign
+from servicedb.plan.migrations.adoption import KNOWN
 from servicedb.plan.migrations.history import Choice, Decision
 from servicedb.plan.migrations.sections import Format
 from servicedb.plan.migrations.versions import Version
@@ -45,22 +45,6 @@ class VersionOption(click.ParamType[Version]):
             return Version.parse(value)
         except ValueError as error:
             self.fail(str(error), param, ctx)
-
-
-class AdoptOption(click.ParamType[Foreign]):
-    """Another tool, or TABLE:COLUMN with the versions."""
-
-    name = "history"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if isinstance(value, Foreign):
-            return value
-        if value in KNOWN:
-            return KNOWN[value]
-        table, _, column = value.partition(":")
-        if not column:
-            self.fail(f"{value} is none of {', '.join(KNOWN)}, nor TABLE:COLUMN", param, ctx)
-        return Foreign(table, column)
 
 
 class DecisionOption(click.ParamType[Decision]):
@@ -142,11 +126,14 @@ SOURCE = (
     click.option("--target", type=VersionOption(), default="Latest", show_default=True),
     click.option(
         "--adopt",
-        type=AdoptOption(),
-        metavar="TOOL",
-        help="Where there is no history yet, take over that of Flyway, GolangMigrate, Goose, Dbmate, EntityFramework "
-        "or TABLE:COLUMN.",
+        type=click.Choice([*KNOWN, "Table"]),
+        help="Where there is no history yet, take over that of another tool; Table is any with a column of versions.",
     ),
+    click.option("--adopt-table", metavar="TABLE", help="It stands there, with its schema where that is not public."),
+    click.option("--adopt-version-column", metavar="COLUMN", help="With --adopt Table: the column with the version."),
+    click.option("--adopt-name-column", metavar="COLUMN", help="With --adopt Table: the column with the name."),
+    click.option("--no-links", is_flag=True, help="Refuse links in --dir, and what else is no plain file."),
+    click.option("--archives", is_flag=True, help="Read .tar.gz, .tgz and .tar.zst in --dir as what they hold."),
     click.option("--source-digest", hidden=True),
 )
 

@@ -1,17 +1,19 @@
 """`servicedb restore` and `servicedb verify`: a backup into a database, and a trial of it."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
-from servicedb.backup_options import DATABASE, OUTPUT, SOURCE, STORE, connection, run
+from servicedb.backup_options import DATABASE, SOURCE, connection, watched
+from servicedb.job_command import ENDING, STORE, end
 from servicedb.jobs.restore.request import Request, Result
 from servicedb.jobs.restore.restore import restore as run_restore
 from servicedb.jobs.restore.scratch import in_scratch
 from servicedb.jobs.restore.verify import read_assertions
 from servicedb.jobs.restore.verify import verify as run_verify
 from servicedb.migrate_options import together
+from servicedb.store.location import open_store
 
 _ROLES = click.option(
     "--role",
@@ -23,9 +25,10 @@ _ROLES = click.option(
 
 
 @click.command()
-@together(*STORE, *SOURCE, *DATABASE, *OUTPUT)
+@together(*STORE, *SOURCE, *DATABASE)
 @click.option("--schema", "schemas", multiple=True, help="Only what is in this schema; can be repeated.")
 @_ROLES
+@together(*ENDING)
 def restore(**options: Any) -> None:
     """Restore a backup into an empty database, and compare what is there then with what was backed up.
 
@@ -37,27 +40,27 @@ def restore(**options: Any) -> None:
     """
     connect_to = connection(options["dsn"], options["secret"])
     request = _request(options, schemas=options["schemas"])
-    run(
-        Result(action="restore", key=options["key"]),
-        lambda open_store, progress: run_restore(
-            request, connect_to, open_store(options["location"], options["store_credentials"]), progress
+    result = watched(
+        lambda progress: run_restore(
+            request, connect_to, open_store(options["store"], options["store_credentials"]), progress
         ),
-        output=options["output"],
-        termination_log=options["termination_log"],
-        show=_shown,
+        Result(action="restore", key=options["key"]),
     )
+    _end(result, options)
 
 
 @click.command()
-@together(*STORE, *SOURCE, *DATABASE, *OUTPUT)
+@together(*STORE, *SOURCE, *DATABASE)
 @click.option(
     "--assertion",
     "assertions",
     type=click.Path(dir_okay=False, path_type=Path),
-    help='JSON: a list of {"name", "sql", "expect"}, asked of the restored database.',
+    multiple=True,
+    help='JSON: {"name", "sql", "expect"}, or a list of these, asked of the restored database; can be repeated.',
 )
 @click.option("--create", is_flag=True, help="Make a scratch database by the login of --dsn, and drop it afterwards.")
 @_ROLES
+@together(*ENDING)
 def verify(**options: Any) -> None:
     """Restore a backup into a scratch database, and see that it is what was backed up.
 
@@ -69,19 +72,17 @@ def verify(**options: Any) -> None:
     """
     connect_to = connection(options["dsn"], options["secret"])
     request = _request(options)
-    run(
-        Result(action="verify", key=options["key"]),
-        lambda open_store, progress: (in_scratch if options["create"] else run_verify)(
+    result = watched(
+        lambda progress: (in_scratch if options["create"] else run_verify)(
             request,
             connect_to,
-            open_store(options["location"], options["store_credentials"]),
-            read_assertions(options["assertions"]) if options["assertions"] else (),
+            open_store(options["store"], options["store_credentials"]),
+            [one for file in options["assertions"] for one in read_assertions(file)],
             progress,
         ),
-        output=options["output"],
-        termination_log=options["termination_log"],
-        show=_shown,
+        Result(action="verify", key=options["key"]),
     )
+    _end(result, options)
 
 
 def _request(options: dict[str, Any], *, schemas: tuple[str, ...] = ()) -> Request:
@@ -100,9 +101,16 @@ def _request(options: dict[str, Any], *, schemas: tuple[str, ...] = ()) -> Reque
     )
 
 
-def _shown(result: Result) -> str:
+def _end(result: Result, options: dict[str, Any]) -> NoReturn:
+    if result.outcome != "Succeeded" and options["output"] != "json":
+        for one in result.mismatches:
+            click.echo(f"otherwise: {one}", err=True)
+    end(result, options["output"], options["termination_log"], lambda: _show(result))
+
+
+def _show(result: Result) -> None:
     lines = [f"{result.reason}: {result.rows} rows in {result.seconds} s"]
     lines += [f"otherwise: {one}" for one in result.mismatches]
     lines += [f"not included: {one}" for one in result.not_included]
     lines += [f"asked: {one['name']}" for one in result.assertions]
-    return "\n".join(lines)
+    click.echo("\n".join(lines))

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable, Iterator
 
-from tests.bench import idle, migrate, provision, scale
+from tests.bench import backups, idle, migrate, provision, scale
 from tests.bench.report import Row, publish
 
 _BENCHES: dict[str, Callable[[], Iterator[Row]]] = {
@@ -11,6 +11,7 @@ _BENCHES: dict[str, Callable[[], Iterator[Row]]] = {
     "idle": idle.rows,
     "scale": scale.rows,
     "migrate": migrate.rows,
+    "backups": backups.rows,
 }
 
 

@@ -15,6 +15,7 @@ from tests.cluster.api_server import CRDS, ApiServer
 from tests.cluster.harness.cluster import Cluster, ensure
 from tests.cluster.objects import Objects
 from tests.cluster.operator_process import OperatorProcess
+from tests.cluster.shop import Shop, open_shop
 from tests.cluster.tenant import Tenant
 from tests.postgres.server import Server, session_directory
 
@@ -72,6 +73,13 @@ def operator(cluster: Cluster, objects: Objects, tmp_path_factory: pytest.TempPa
     """An operator for the tests of one file; afterwards its log may hold no fault."""
     with OperatorProcess.running(cluster.kubeconfig, tmp_path_factory.mktemp("operator")) as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def shop(cluster: Cluster, objects: Objects, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+    """A tenant whose databases pods can reach, with an operator at work."""
+    with open_shop(cluster, objects, tmp_path_factory.mktemp("operator")) as shop:
+        yield shop
 
 
 @pytest.fixture(scope="module")

@@ -1,30 +1,78 @@
-"""The operator as its users install it: a pod of the Dockerfile's image, by `kubectl apply -k manifests/`."""
+"""The operator as its users install it: a pod of the Dockerfile's image, by `kubectl apply -k manifests/`.
+
+An `example` is a system of manifests/examples/ by the name of its folder, where its namespace has that name, too.
+"""
 
 import json
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
 import yaml
 
-from tests.cluster.harness import Cluster, HarnessError, images
+from tests.cluster.api_server import CRDS as CRD_FILES
+from tests.cluster.harness import Cluster, HarnessError, images, postgres
 from tests.cluster.harness.deadline import wait_until
 from tests.cluster.harness.postgres import Postgres
 
 ROOT = Path(__file__).parents[2]
 MANIFESTS = ROOT / "manifests"
-EXAMPLE = MANIFESTS / "examples" / "kyc-onboarding"
+EXAMPLES = MANIFESTS / "examples"
 SYSTEM, TENANT = "servicedb-system", "kyc-onboarding"
 CLIENT = "psql"
 # The root is read-only: there is no place for a history.
 CLIENT_ENVIRONMENT = {"PGCONNECT_TIMEOUT": "10", "HOME": "/tmp", "PSQL_HISTORY": "/dev/null"}
 KINDS = "databaseservers,servicedatabases,migrationruns"
 SETTLES_WITHIN = timedelta(minutes=3)
+IN_TIME = "--timeout=60s"
 CRDS = (
     "crd/databaseservers.servicedb.io",
     "crd/servicedatabases.servicedb.io",
     "crd/migrationruns.servicedb.io",
 )
+
+
+@contextmanager
+def installed(cluster: Cluster, *examples: str) -> Iterator[Postgres]:
+    """With the operator, a server that had nothing on it, and `examples`, all Ready, with a pod that mounts their
+    Secrets. Afterwards there is no operator, and the kinds are there as before."""
+    # What a run that was broken off has left: first its operator, which would see the rest go.
+    cluster.kubectl("delete", "deployment", "servicedb", f"--namespace={SYSTEM}", "--ignore-not-found", IN_TIME)
+    remove(cluster, *examples)
+    server = fresh_server(cluster)
+    try:
+        install(cluster, server)
+        for example in examples:
+            cluster.kubectl("apply", "-k", str(EXAMPLES / example))  # all first: they get ready side by side
+        for example in examples:
+            apply_example(cluster, example)
+            client_pod(cluster, example)
+        yield server
+    finally:
+        remove(cluster, *examples)
+        cluster.kubectl("delete", "-k", str(MANIFESTS), "--ignore-not-found", IN_TIME)
+        for words in (
+            ["apply", "--server-side", "--force-conflicts", "-f"],
+            ["wait", "--for=condition=Established", "-f"],
+        ):
+            cluster.kubectl(*words, str(CRD_FILES))
+
+
+def remove(cluster: Cluster, *examples: str) -> None:
+    for example in examples:
+        cluster.kubectl("delete", "-k", str(EXAMPLES / example), "--ignore-not-found", IN_TIME)
+
+
+def fresh_server(cluster: Cluster) -> Postgres:
+    """PostgreSQL with nothing on it: databases of an earlier run belong to a namespace of another UID."""
+    postgres.ensure(cluster)
+    pod = [f"--namespace={postgres.NAMESPACE}", f"pod/{postgres.POD}"]
+    cluster.kubectl("delete", *pod, IN_TIME)
+    cluster.kubectl("wait", "--for=create", *pod, IN_TIME)
+    cluster.kubectl("wait", "--for=condition=Ready", *pod, "--timeout=120s")
+    return postgres.ensure(cluster)
 
 
 def install(cluster: Cluster, database: Postgres) -> None:
@@ -60,43 +108,49 @@ def hand_over(cluster: Cluster, database: Postgres) -> None:
     cluster.kubectl("apply", "--server-side", "--filename=-", text=yaml.safe_dump_all(manifests))
 
 
-def apply_example(cluster: Cluster) -> None:
-    """The eight databases of manifests/examples/kyc-onboarding, all Ready; HarnessError says which are not, and why."""
-    cluster.kubectl("apply", "-k", str(EXAMPLE))
-    wait_until(lambda: _settled(cluster), SETTLES_WITHIN)
-    try:
-        for what in (["databaseserver/main"], ["servicedatabases,migrationruns", "--all", "--namespace", TENANT]):
-            cluster.kubectl("wait", "--for=condition=Ready", "--timeout=1s", *what)
-    except HarnessError:
+def apply_example(cluster: Cluster, example: str = TENANT) -> None:
+    """What manifests/examples/ has of that name, all Ready; HarnessError says what is not, and why."""
+    cluster.kubectl("apply", "-k", str(EXAMPLES / example))
+    # Until all is Ready, or something waits for a person.
+    wait_until(lambda: _all_ready(found := _true(cluster, example)) or _any_stalled(found), SETTLES_WITHIN)
+    if not _all_ready(_true(cluster, example)):
         ready = '.status.conditions[?(@.type=="Ready")]'
         columns = f"custom-columns=KIND:.kind,NAME:.metadata.name,STATUS:{ready}.reason,MESSAGE:{ready}.message"
         seen = cluster.kubectl("get", KINDS, "--all-namespaces", "--output", columns)
-        raise HarnessError(f"not all of {EXAMPLE.name} is Ready:\n{seen}") from None
+        raise HarnessError(f"not all of {example} is Ready:\n{seen}")
 
 
-def _settled(cluster: Cluster) -> bool:
-    """Whether all is Ready, or something waits for a person."""
+def _true(cluster: Cluster, example: str) -> list[set[str]]:
+    """The conditions that are True of each server and of each object of the example."""
     found = json.loads(cluster.kubectl("get", KINDS, "--all-namespaces", "--output=json"))["items"]
-    true = [
+    return [
         {
             condition["type"]
             for condition in each["status"].get("conditions", [])
             if condition["status"] == "True" and condition["observedGeneration"] == each["metadata"]["generation"]
         }
         for each in found
+        if each["metadata"].get("namespace", example) == example
     ]
-    return all("Ready" in types for types in true) or any("Stalled" in types for types in true)
 
 
-def secret_names(cluster: Cluster) -> list[str]:
+def _all_ready(true: list[set[str]]) -> bool:
+    return all("Ready" in types for types in true)
+
+
+def _any_stalled(true: list[set[str]]) -> bool:
+    return any("Stalled" in types for types in true)
+
+
+def secret_names(cluster: Cluster, example: str) -> list[str]:
     """The Secrets of the example, one a login."""
     output = "jsonpath={.items[*].status.roles[*].secretName}"
-    return sorted(cluster.kubectl("get", "servicedatabases", "--namespace", TENANT, "--output", output).split())
+    return sorted(cluster.kubectl("get", "servicedatabases", "--namespace", example, "--output", output).split())
 
 
-def client_pod(cluster: Cluster) -> None:
+def client_pod(cluster: Cluster, example: str = TENANT) -> None:
     """A pod with psql and every Secret of the example, as an application would mount them; made anew."""
-    names = secret_names(cluster)
+    names = secret_names(cluster, example)
     ca = {"name": "ca", "secret": {"secretName": names[0], "items": [{"key": "ca.crt", "path": "ca.crt"}]}}
     volumes = [ca, *({"name": name, "secret": {"secretName": name}} for name in names)]
     mounts = [{"name": "ca", "mountPath": "/etc/servicedb"}]
@@ -117,7 +171,7 @@ def client_pod(cluster: Cluster) -> None:
     pod = {
         "apiVersion": "v1",
         "kind": "Pod",
-        "metadata": {"name": CLIENT, "namespace": TENANT},
+        "metadata": {"name": CLIENT, "namespace": example},
         "spec": {
             "automountServiceAccountToken": False,
             "terminationGracePeriodSeconds": 0,
@@ -131,12 +185,14 @@ def client_pod(cluster: Cluster) -> None:
             "volumes": volumes,
         },
     }
-    cluster.kubectl("delete", "pod", CLIENT, "--namespace", TENANT, "--ignore-not-found", "--wait")
+    cluster.kubectl("delete", "pod", CLIENT, "--namespace", example, "--ignore-not-found", "--wait")
     cluster.kubectl("apply", "--filename=-", text=json.dumps(pod))
-    cluster.kubectl("wait", "--for=condition=Ready", "--timeout=120s", "--namespace", TENANT, f"pod/{CLIENT}")
+    cluster.kubectl("wait", "--for=condition=Ready", "--timeout=120s", "--namespace", example, f"pod/{CLIENT}")
 
 
-def psql(cluster: Cluster, secret: str, *statements: str, replace: tuple[str, str] | None = None) -> str:
+def psql(
+    cluster: Cluster, secret: str, *statements: str, replace: tuple[str, str] | None = None, example: str = TENANT
+) -> str:
     """What psql in the client pod prints for `statements`, logged in with the Secret's own `uri`.
 
     `replace` changes the uri first, within the pod: no password comes here. Raises HarnessError with psql's words.
@@ -145,14 +201,21 @@ def psql(cluster: Cluster, secret: str, *statements: str, replace: tuple[str, st
     if replace is not None:
         uri = f"$(sed 's|{replace[0]}|{replace[1]}|' /secrets/{secret}/uri)"
     script = f'exec psql --no-psqlrc --quiet --no-align --tuples-only --set=ON_ERROR_STOP=1 "{uri}"'
-    inside = ["exec", "--stdin", "--namespace", TENANT, CLIENT, "--", "sh", "-c", script]
-    return cluster.kubectl(*inside, text=";\n".join(statements) + ";\n").strip()
+    return in_pod(cluster, script, text=";\n".join(statements) + ";\n", example=example).strip()
 
 
-def refusal(cluster: Cluster, secret: str, *statements: str, replace: tuple[str, str] | None = None) -> str:
+def in_pod(cluster: Cluster, script: str, *, text: str = "", example: str = TENANT) -> str:
+    """What `script` prints in the client pod, with `text` to read."""
+    inside = ["exec", "--stdin", "--namespace", example, CLIENT, "--", "sh", "-c", script]
+    return cluster.kubectl(*inside, text=text)
+
+
+def refusal(
+    cluster: Cluster, secret: str, *statements: str, replace: tuple[str, str] | None = None, example: str = TENANT
+) -> str:
     """PostgreSQL's words when what `psql` would do is refused; raises AssertionError when it is not."""
     try:
-        printed = psql(cluster, secret, *statements, replace=replace)
+        printed = psql(cluster, secret, *statements, replace=replace, example=example)
     except HarnessError as error:
         words = re.search(r"(FATAL|ERROR):.*", str(error))
         return words[0] if words is not None else str(error)

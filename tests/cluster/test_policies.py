@@ -10,13 +10,17 @@ from typing import Any, Final
 
 import pytest
 import yaml
+from servicedb.api.backup_schedule import BackupSchedule
 from servicedb.api.common import CONFIRM_DELETE
 from servicedb.api.migration_run import MigrationRun
 from servicedb.kube.secrets import MANAGED_BY
-from servicedb.plan.migration_job import Endpoint, Order, job
+from servicedb.plan.backups.location import locations
+from servicedb.plan.backups.pod import Owner, Task, Timing, cron_job
+from servicedb.plan.migration_job import job
+from servicedb.plan.migration_order import Endpoint, Order
 from servicedb.plan.secret import SECRET_TYPE
 
-from tests.api.examples import GONE, MINIMAL_DATABASE, MINIMAL_RUN, MINIMAL_SERVER, Manifest, changed
+from tests.api.examples import FULL_SCHEDULE, GONE, MINIMAL_DATABASE, MINIMAL_RUN, MINIMAL_SERVER, Manifest, changed
 from tests.cluster.api_server import ApiServer, placed
 from tests.cluster.harness import Cluster, HarnessError
 from tests.cluster.installation import MANIFESTS, ROOT
@@ -320,7 +324,13 @@ class JobsAsOperator:
 @pytest.fixture(scope="module")
 def jobs_account(operator_account: AsOperator, cluster: Cluster, namespace: str) -> JobsAsOperator:
     name = f"{RIGHTS}-jobs"
-    rights = ["role", name, "--verb=get,list,create,delete", "--resource=jobs.batch", f"--namespace={namespace}"]
+    rights = [
+        "role",
+        name,
+        "--verb=get,list,create,delete",
+        "--resource=jobs.batch,cronjobs.batch",
+        f"--namespace={namespace}",
+    ]
     bound = ["rolebinding", name, f"--role={name}", f"--user={OPERATOR}", f"--namespace={namespace}"]
     cluster.kubectl("create", *rights)
     cluster.kubectl("create", *bound)
@@ -336,8 +346,9 @@ def jobs_account(operator_account: AsOperator, cluster: Cluster, namespace: str)
 
 
 def own_job(namespace: str, changes: dict[str, Any] | None = None) -> Manifest:
-    """A Job as the operator makes it for a MigrationRun, with `changes`."""
-    run = MigrationRun.parse(changed(placed(MINIMAL_RUN, namespace), {"metadata.uid": "run-1"}))
+    """A Job as the operator makes it for a MigrationRun with an image, with `changes`."""
+    image = {"metadata.uid": "run-1", "spec.source": {"image": {"reference": "ghcr.io/acme/migrations:1"}}}
+    run = MigrationRun.parse(changed(placed(MINIMAL_RUN, namespace), image))
     endpoint = Endpoint("pg.example.org", 5432, "orders", "verify-full", "-----BEGIN CERTIFICATE-----")
     return changed(job(Order(run, "own", "sha256:1", "orders-migrator", endpoint, "servicedb:dev")), changes or {})
 
@@ -346,7 +357,50 @@ def test_the_operators_account_makes_the_jobs_of_migrations(jobs_account: JobsAs
     assert jobs_account.create(own_job(namespace)) == ""
 
 
+def own_cron_job(namespace: str, changes: dict[str, Any] | None = None) -> Manifest:
+    """A CronJob as the operator makes it for a BackupSchedule, with `changes`."""
+    spec = BackupSchedule.parse(placed(FULL_SCHEDULE, namespace)).spec
+    task = Task(
+        work="backup",
+        owner=Owner("BackupSchedule", namespace, "nightly", "schedule-1"),
+        arguments=("backup",),
+        image="servicedb:dev",
+        settings=spec.job,
+        deadline=spec.deadline,
+        locations=locations(spec, "Write"),
+        login="orders-backup",
+        endpoint=Endpoint("pg.example.org", 5432, "orders", "verify-full", "-----BEGIN CERTIFICATE-----"),
+        identity="backups-identity",
+    )
+    timing = Timing(spec.schedule, spec.time_zone, spec.starting_deadline, spec.suspend)
+    return changed(cron_job(task, "own", timing), changes or {})
+
+
+def test_the_operators_account_makes_the_cron_jobs_of_backups(jobs_account: JobsAsOperator, namespace: str) -> None:
+    assert jobs_account.create(own_cron_job(namespace)) == ""
+
+
+CRON_POD: Final = "spec.jobTemplate.spec.template.spec"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param({"metadata.labels": LABELLED["labels"]}, id="no label"),
+        pytest.param({f"{CRON_POD}.automountServiceAccountToken": GONE}, id="a token by default"),
+        pytest.param({f"{CRON_POD}.volumes.0": {"name": "tmp", "hostPath": {"path": "/"}}}, id="the node's files"),
+        pytest.param({f"{CRON_POD}.volumes.1.projected.sources.0.secret.items.0.key": "uri"}, id="another key"),
+        pytest.param({f"{CRON_POD}.hostNetwork": True}, id="the node's network"),
+    ],
+)
+def test_the_operators_account_makes_no_other_cron_jobs(
+    jobs_account: JobsAsOperator, namespace: str, changes: dict[str, Any]
+) -> None:
+    assert OWN_JOBS in jobs_account.create(own_cron_job(namespace, changes))
+
+
 POD: Final = "spec.template.spec"
+OWN: Final = f"{POD}.initContainers.0.securityContext"
 TOKEN: Final = [{"name": "tmp", "projected": {"sources": [{"serviceAccountToken": {"path": "token"}}]}}]
 SECRET: Final = {"secret": {"name": "postgres-admin"}}
 FROM_SECRET: Final = [{"name": "A", "valueFrom": {"secretKeyRef": {"name": "postgres-admin", "key": "password"}}}]
@@ -364,9 +418,17 @@ FROM_SECRET: Final = [{"name": "A", "valueFrom": {"secretKeyRef": {"name": "post
         pytest.param({f"{POD}.volumes.0.projected.sources.0": SECRET}, id="all of a Secret"),
         pytest.param({f"{POD}.volumes.0.projected.sources.0.secret.items.0.key": "uri"}, id="another key"),
         pytest.param({f"{POD}.containers.0.env": FROM_SECRET}, id="a Secret in the environment"),
-        pytest.param({f"{POD}.initContainers": [{"name": "x", "image": "x"}]}, id="an init container"),
+        pytest.param({f"{POD}.initContainers.0.env": FROM_SECRET}, id="a Secret in the environment before"),
+        pytest.param({f"{POD}.initContainers.0.volumeMounts.0.name": "credentials"}, id="the Secret before"),
+        pytest.param({f"{POD}.initContainers.0.restartPolicy": "Always"}, id="a container beside"),
+        pytest.param({f"{POD}.initContainers.0.securityContext": GONE}, id="a container without limits"),
         pytest.param({f"{POD}.hostNetwork": True}, id="the node's network"),
         pytest.param({f"{POD}.securityContext.runAsNonRoot": False}, id="root"),
+        pytest.param({f"{POD}.securityContext.seccompProfile.type": "Unconfined"}, id="any system call"),
+        pytest.param({f"{OWN}.runAsNonRoot": False, f"{OWN}.runAsUser": 0}, id="a container as root"),
+        pytest.param({f"{OWN}.seccompProfile": {"type": "Unconfined"}}, id="any system call of a container"),
+        pytest.param({f"{OWN}.capabilities.add": ["NET_BIND_SERVICE"]}, id="a capability"),
+        pytest.param({f"{OWN}.readOnlyRootFilesystem": False}, id="files in the container"),
     ],
 )
 def test_the_operators_account_makes_no_other_jobs(
@@ -381,7 +443,7 @@ def test_the_operators_account_leaves_other_jobs_alone(jobs_account: JobsAsOpera
     strange = changed(own_job(namespace), {"metadata": {"name": "strange", **LABELLED}, "spec.suspend": True})
     cluster.kubectl("create", "--filename=-", where, text=json.dumps(strange))
     try:
-        assert "the operator makes and deletes only Jobs with the label" in jobs_account.delete("strange")
+        assert "the operator makes and deletes only Jobs and CronJobs with the label" in jobs_account.delete("strange")
     finally:
         cluster.kubectl("delete", "job", "strange", where)
 

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -113,3 +114,27 @@ def test_a_pod_that_is_asked_to_end_ends_the_statement_on_the_server_too(source,
     assert database.value("SELECT to_regclass('half')") is None
     (source / "011_long.sql").unlink()
     assert command("up", "--dir", source).stdout == "set default: version 10 (UpToDate)\n"
+
+
+def test_a_history_of_any_table_is_named_on_the_command_line(command, database, source):
+    with database.connect() as connection:
+        connection.execute("CREATE TABLE versions (v int, t text); INSERT INTO versions VALUES (1, 'by hand')")
+    named = ("--adopt", "Table", "--adopt-table", "versions", "--adopt-version-column", "v", "--adopt-name-column", "t")
+    assert command("plan", "--dir", source, *named).returncode == 0
+    half = command("up", "--dir", source, *named[:4])
+    assert (half.returncode, "the column with the version" in half.stderr) == (2, True)
+    nothing = command("up", "--dir", source, *named[2:])
+    assert (nothing.returncode, "with --adopt" in nothing.stderr) == (2, True)
+
+
+def test_archives_are_read_and_links_refused_where_that_is_asked_for(command, source):
+    with tarfile.open(source / "all.tgz", "w:gz") as archive:
+        for file in sorted(source.glob("*.sql")):
+            archive.add(file, file.name)
+            file.unlink()
+    assert "NoMigrations" in command("up", "--dir", source).stderr
+    up = command("up", "--dir", source, "--archives")
+    assert (up.returncode, up.stdout) == (0, "set default: version 10 (Applied)\n")
+    (source / "11_x.sql").symlink_to("all.tgz")
+    refused = command("up", "--dir", source, "--archives", "--no-links")
+    assert (refused.returncode, "11_x.sql is a link" in refused.stderr) == (1, True)

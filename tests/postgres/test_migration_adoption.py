@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 
 import pytest
-from servicedb.plan.migrations.adoption import KNOWN, Foreign
+from servicedb.jobs.migrate.request import Action
+from servicedb.plan.migrations.adoption import KNOWN, Foreign, foreign
 
 from tests.postgres.migrations import Database
 from tests.postgres.server import Server
@@ -48,17 +49,17 @@ def as_owner(database: Database, script: str) -> None:
 @pytest.mark.parametrize("tool", HISTORIES)
 def test_what_another_tool_applied_is_not_run_again_and_the_rest_is(database, tool):
     as_owner(database, HISTORIES[tool])
-    foreign = KNOWN.get(tool, Foreign("app.versions", "v"))
-    result = database.up(FILES, adopt=foreign)
+    theirs = KNOWN.get(tool, Foreign("app.versions", "v"))
+    result = database.up(FILES, adopt=theirs)
     assert (result.outcome, result.message, result.from_version, result.version) == ("Succeeded", "", "2", "3")
     assert [one.version for one in result.applied] == ["3"]
     assert database.history() == [("1", "applied"), ("2", "applied"), ("3", "applied")]
     assert database.value(
         "SELECT checksum IS NOT NULL AND down IS NOT NULL FROM servicedb_migrations.history WHERE key = '2'"
     )
-    assert database.up(FILES, adopt=foreign).reason == "UpToDate"
+    assert database.up(FILES, adopt=theirs).reason == "UpToDate"
     changed = FILES | {"2_b.sql": "SELECT 2"}
-    assert database.up(changed, adopt=foreign).reason == "ChangedMigration"
+    assert database.up(changed, adopt=theirs).reason == "ChangedMigration"
 
 
 def test_without_being_told_to_nothing_is_taken_over(database):
@@ -109,3 +110,44 @@ def test_what_has_no_file_any_more_is_no_reason_to_stop(database):
     as_owner(database, HISTORIES["Dbmate"])
     result = database.up({"3_c.sql": FILES["3_c.sql"]}, adopt=KNOWN["Dbmate"])
     assert (result.outcome, result.version) == ("Succeeded", "3")
+
+
+def test_another_table_than_the_tools_own_is_read_like_its_own(database):
+    moved = "CREATE SCHEMA audit; ALTER TABLE flyway_schema_history SET SCHEMA audit; "
+    as_owner(
+        database, f'{HISTORIES["Flyway"]}; {moved} ALTER TABLE audit.flyway_schema_history RENAME TO "Changes of old"'
+    )
+    result = database.up(FILES, adopt=foreign("Flyway", table="audit.Changes of old"))
+    assert (result.outcome, result.message, [one.version for one in result.applied]) == ("Succeeded", "", ["3"])
+
+
+def test_names_of_a_table_are_kept_where_there_is_no_file(database):
+    as_owner(database, "CREATE TABLE versions (v int, t text); INSERT INTO versions VALUES (1, 'first'), (2, 'second')")
+    theirs = foreign("Table", table="versions", version_column="v", name_column="t")
+    result = database.up({"2_b.sql": "SELECT 1", "3_c.sql": FILES["3_c.sql"]}, adopt=theirs)
+    assert (result.outcome, result.version) == ("Succeeded", "3")
+    rows = database.rows("SELECT key, name FROM servicedb_migrations.history ORDER BY key")
+    assert rows == [("1", "first"), ("2", "b"), ("3", "c")]
+
+
+@pytest.mark.parametrize(
+    ("format", "columns", "words"),
+    [
+        ("Table", {}, "needs its name, and the column with the version"),
+        ("Table", {"table": "versions"}, "needs its name, and the column with the version"),
+        ("Goose", {"name_column": "t"}, "the columns of Goose are known"),
+    ],
+)
+def test_a_history_that_is_half_named_is_refused(format, columns, words):  # noqa: A002
+    with pytest.raises(ValueError, match=words):
+        foreign(format, **columns)
+
+
+@pytest.mark.parametrize("action", [Action.PLAN, Action.STATUS, Action.VERIFY])
+def test_a_look_counts_what_would_be_taken_over_and_takes_nothing_over(database, action):
+    as_owner(database, HISTORIES["Goose"])
+    result = database.run(action, FILES, adopt=KNOWN["Goose"])
+    assert (result.outcome, result.version, result.pending) == ("Succeeded", "2", ["3"])
+    assert database.value("SELECT to_regnamespace('servicedb_migrations')") is None
+    as_owner(database, HISTORIES["GolangMigrate"].replace("false", "true"))
+    assert database.run(action, FILES, adopt=KNOWN["GolangMigrate"]).reason == "HalfApplied"

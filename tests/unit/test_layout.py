@@ -43,4 +43,9 @@ def test_every_folder_of_the_package_is_a_package(directory):
 
 def test_every_test_stands_where_make_test_runs_it():
     tests = ROOT / "tests"
-    assert {file.relative_to(tests).parts[0] for file in tests.rglob("test_*.py")} == {"unit", "postgres", "cluster"}
+    assert {file.relative_to(tests).parts[0] for file in tests.rglob("test_*.py")} == {
+        "unit",
+        "store",
+        "postgres",
+        "cluster",
+    }

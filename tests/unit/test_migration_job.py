@@ -8,7 +8,9 @@ from hypothesis import given
 from servicedb.api.migration_run import MigrationRun
 from servicedb.jobs.outcome import EXIT_CODES
 from servicedb.migrate_command import migrate
-from servicedb.plan.migration_job import EXIT_DECISION, EXIT_TERMINAL, RUN_UID, Endpoint, Order, arguments, job
+from servicedb.plan.migration_command import arguments
+from servicedb.plan.migration_job import EXIT_DECISION, EXIT_TERMINAL, RUN_UID, job
+from servicedb.plan.migration_order import Endpoint, Order
 
 from tests.api.examples import FULL_RUN, MINIMAL_RUN, Manifest, changed
 from tests.api.generated import run_manifests
@@ -19,9 +21,14 @@ INLINE = changed(
 )
 
 
+IMAGE = changed(MINIMAL_RUN, {"spec.source": {"image": {"reference": "ghcr.io/acme/migrations:1", "path": "/sql"}}})
+
+
 def order(manifest: Manifest = MINIMAL_RUN) -> Order:
     run = MigrationRun.parse(changed(manifest, {"metadata.uid": "run-1"}))
-    return Order(run, "onboarding-0123456789", "sha256:1", "onboarding-migrator", ENDPOINT, "servicedb:1")
+    digest = "sha256:1" if run.spec.source.image is None else None
+    keys = {one.name: ("1.sql", "2.sql") for one in run.spec.source.config_maps if one.path is not None}
+    return Order(run, "onboarding-0123456789", digest, "onboarding-migrator", ENDPOINT, "servicedb:1", keys)
 
 
 def pod_of(manifest: dict[str, Any]) -> dict[str, Any]:
@@ -32,15 +39,15 @@ def pod_of(manifest: dict[str, Any]) -> dict[str, Any]:
 @given(run_manifests())
 def test_every_pod_is_as_pod_security_restricted_wants_it_and_has_no_token(manifest: Manifest) -> None:
     pod = pod_of(job(order(manifest)))
-    (container,) = pod["containers"]
     assert pod["automountServiceAccountToken"] is False
     assert pod["securityContext"]["runAsNonRoot"] is True
     assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
-    assert container["securityContext"] == {
-        "allowPrivilegeEscalation": False,
-        "readOnlyRootFilesystem": True,
-        "capabilities": {"drop": ["ALL"]},
-    }
+    for container in (*pod["containers"], *pod.get("initContainers", ())):
+        assert container["securityContext"] == {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        }
     sources = [source for volume in pod["volumes"] for source in volume.get("projected", {}).get("sources", ())]
     assert not any("serviceAccountToken" in source for source in sources)
 
@@ -79,6 +86,48 @@ def test_inline_files_come_as_annotations() -> None:
         "seeds/dev/1.sql",
         "SELECT 1",
     )
+
+
+def test_files_of_a_config_map_with_a_path_stand_in_that_folder() -> None:
+    sources = [{"name": "migrations"}, {"name": "seeds", "path": "seeds/dev"}]
+    volume = pod_of(job(order(changed(MINIMAL_RUN, {"spec.source.configMaps": sources}))))["volumes"][1]
+    items = [{"key": key, "path": f"seeds/dev/{key}"} for key in ("1.sql", "2.sql")]
+    assert volume["projected"]["sources"] == [
+        {"configMap": {"name": "migrations"}},
+        {"configMap": {"name": "seeds", "items": items}},
+    ]
+
+
+def test_the_image_with_the_files_sees_an_empty_folder_and_nothing_else() -> None:
+    pod = pod_of(job(order(IMAGE)))
+    (container,) = pod["initContainers"]
+    assert container["image"] == "ghcr.io/acme/migrations:1"
+    assert container["command"] == ["cp", "-RP", "/sql/.", "/run/servicedb/migrations"]
+    assert "args" not in container
+    assert "env" not in container
+    (mount,) = container["volumeMounts"]
+    (volume,) = [one for one in pod["volumes"] if one["name"] == mount["name"]]
+    assert set(volume) == {"name", "emptyDir"}
+    (own,) = [one for one in pod["containers"][0]["volumeMounts"] if one["name"] == mount["name"]]
+    assert (own["mountPath"], own["readOnly"]) == ("/run/servicedb/migrations", True)
+
+
+def test_of_an_image_nobody_has_seen_the_files_and_none_of_them_is_a_link() -> None:
+    line = list(arguments(order(IMAGE)))
+    assert "--no-links" in line
+    assert not any(word.startswith(("--source-digest", "--archives")) for word in line)
+
+
+@pytest.mark.parametrize("action", ["Down", "ClearSeeds"])
+def test_what_stands_in_the_history_needs_no_image(action: str) -> None:
+    changes = {"spec.action": action, "spec.target": "1", "spec.seeds": {"environment": "dev"}}
+    assert "initContainers" not in pod_of(job(order(changed(IMAGE, changes))))
+
+
+def test_a_copy_that_failed_ends_the_job_and_one_that_was_killed_does_not() -> None:
+    *_, rule = job(order(IMAGE))["spec"]["podFailurePolicy"]["rules"]
+    codes = {"containerName": "files", "operator": "NotIn", "values": [137, 143]}
+    assert rule == {"action": "FailJob", "onExitCodes": codes}
 
 
 def test_what_a_person_has_to_see_to_ends_the_job_and_a_drained_node_does_not() -> None:
@@ -124,9 +173,10 @@ def test_what_the_spec_says_of_the_pod_is_done() -> None:
         pytest.param({"spec.adoptHistory": {"format": "Goose"}}, ["--adopt=Goose"], id="a history"),
         pytest.param(
             {"spec.adoptHistory": {"format": "Table", "table": "a.b", "versionColumn": "v"}},
-            ["--adopt=a.b:v"],
+            ["--adopt=Table", "--adopt-table=a.b", "--adopt-version-column=v"],
             id="a table",
         ),
+        pytest.param({}, ["--archives"], id="archives"),
         pytest.param(
             {"spec.tenants": {"list": ["a", "b"], "parallel": 2}},
             ["--tenant=a", "--tenant=b", "--parallel=2", "--canary=1", "--max-failures=0"],

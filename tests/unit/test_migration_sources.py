@@ -11,6 +11,7 @@ from servicedb.jobs.migrate.folder import read_folder
 from servicedb.jobs.migrate.new import new_migration
 from servicedb.jobs.migrate.result import Done, Result
 from servicedb.jobs.outcome import TERMINATION_MESSAGE_BYTES
+from servicedb.plan.migrations.bounds import SOURCE_BYTES
 from servicedb.plan.migrations.formats import migrations
 from servicedb.plan.migrations.sections import Format
 
@@ -49,6 +50,27 @@ def test_a_link_to_the_credentials_is_refused(tmp_path, target):
     with pytest.raises(Terminal, match=r"1_a\.sql is a link that leads out of the source") as refused:
         read_folder(source)
     assert "secret" not in refused.value.message
+
+
+@pytest.mark.parametrize("target", ["1_a.sql", "seeds", "/etc/passwd", "nowhere"])
+def test_what_somebody_unknown_has_put_there_holds_no_links(tmp_path, target):
+    (tmp_path / "seeds").mkdir()
+    (tmp_path / "1_a.sql").write_bytes(b"SELECT 1")
+    (tmp_path / "seeds" / "2.sql").write_bytes(b"SELECT 2")
+    assert read_folder(tmp_path, links=False) == {"1_a.sql": b"SELECT 1", "seeds/2.sql": b"SELECT 2"}
+    (tmp_path / "3_c.sql").symlink_to(target)
+    with pytest.raises(Terminal, match=r"3_c\.sql is a link, and only plain files are read"):
+        read_folder(tmp_path, links=False)
+
+
+def test_nor_pipes_nor_more_than_a_source_may_hold(tmp_path):
+    with (tmp_path / "large.sql").open("wb") as file:
+        file.truncate(SOURCE_BYTES + 1)
+    with pytest.raises(Terminal, match="more than 134217728 bytes"):
+        read_folder(tmp_path, links=False)
+    os.mkfifo(tmp_path / "1_a.sql")
+    with pytest.raises(Terminal, match=r"1_a\.sql is no plain file"):
+        read_folder(tmp_path, links=False)
 
 
 def test_what_is_no_file_is_not_read(tmp_path):

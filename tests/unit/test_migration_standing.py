@@ -11,14 +11,13 @@ from servicedb.plan.migration_admission import (
     check_alone,
     check_environment,
     check_ready,
-    check_supported,
     waits_because,
 )
-from servicedb.plan.migration_files import INLINE_BYTES, config_map_files, inline_files
+from servicedb.plan.migration_files import INLINE_BYTES, config_map_files, inline_files, seen
 from servicedb.plan.migration_result import Result
 from servicedb.plan.migration_standing import ended, is_settled, refused, seen_in, settled
 
-from tests.api.examples import FULL_DATABASE, FULL_RUN, GONE, MINIMAL_DATABASE, MINIMAL_RUN, changed
+from tests.api.examples import FULL_DATABASE, GONE, MINIMAL_DATABASE, MINIMAL_RUN, changed
 
 T = "2025-01-01T00:00:00Z"
 
@@ -148,36 +147,6 @@ def test_rows_of_seeds_are_kept_until_they_are_cleared() -> None:
 # Whether it may go on
 
 
-def test_what_can_t_be_done_yet_is_said_field_by_field() -> None:
-    with pytest.raises(Terminal) as raised:
-        check_supported(MigrationRun.parse(FULL_RUN).spec)
-    assert raised.value.reason == "NotSupported"
-    for field in ("source.image", "adoptHistory.nameColumn", "requireBackup"):
-        assert f"spec.{field}" in raised.value.message
-
-
-@pytest.mark.parametrize(
-    ("changes", "field"),
-    [
-        ({}, None),
-        ({"spec.seeds": {"environment": "dev"}}, None),
-        ({"spec.adoptHistory": {"format": "Flyway"}}, None),
-        ({"spec.adoptHistory": {"format": "Flyway", "table": "x"}}, "adoptHistory.table but with format Table"),
-        ({"spec.adoptHistory": {"format": "Table", "table": "x", "versionColumn": "v"}}, None),
-        ({"spec.tenants": {"pattern": "tenant_%"}}, None),
-        ({"spec.tenants": {"query": "SELECT 1"}}, None),
-        ({"spec.tenants": {"pattern": "x"}, "spec.action": "Plan"}, None),
-    ],
-    ids=str,
-)
-def test_of_each_field_only_that_is_refused_which_can_t_be_done(changes: dict[str, Any], field: str | None) -> None:
-    if field is None:
-        check_supported(run(changes).spec)
-        return
-    with pytest.raises(Terminal, match=f"spec.{field}: this release"):
-        check_supported(run(changes).spec)
-
-
 @pytest.mark.parametrize(
     ("environment", "action", "words"),
     [
@@ -270,25 +239,50 @@ def test_a_database_that_rests_lets_migrations_rest() -> None:
 # Its files
 
 
+LATIN = base64.b64encode(b"\xe4").decode()
+CONFIG_MAPS = {
+    "a": {"data": {"V1__a.sql": "SELECT 'ä'", ".hidden": "x"}},
+    "b": {"binaryData": {"V2__b.sql": LATIN, "more.tar.zst": LATIN}},
+}
+
+
+def of_config_maps(*sources: dict[str, str]) -> MigrationRun:
+    return run({"spec.source": {"configMaps": list(sources)}})
+
+
 def test_the_files_are_those_that_the_pod_sees() -> None:
-    latin = base64.b64encode(b"\xe4").decode()
-    files = config_map_files(
-        {"a": {"data": {"V1__a.sql": "SELECT 'ä'", ".hidden": "x"}}, "b": {"binaryData": {"V2__b.sql": latin}}}
+    files = config_map_files(of_config_maps({"name": "a"}, {"name": "b", "path": "seeds/dev"}), CONFIG_MAPS)
+    assert files == {
+        "V1__a.sql": "SELECT 'ä'".encode(),
+        "seeds/dev/V2__b.sql": b"\xe4",
+        "seeds/dev/more.tar.zst": b"\xe4",
+    }
+
+
+def test_of_a_folder_the_pod_is_told_its_files() -> None:
+    found = seen(of_config_maps({"name": "a", "path": "seeds/dev"}, {"name": "b"}), CONFIG_MAPS)
+    assert (found.asked, found.keys) == (found.digest, {"a": ("V1__a.sql",)})
+
+
+@pytest.mark.parametrize("path", [None, "seeds/dev"])
+def test_a_file_may_stand_in_one_config_map_alone(path: str | None) -> None:
+    where = {} if path is None else {"path": path}
+    twice = of_config_maps({"name": "a", **where}, {"name": "again", **where})
+    with pytest.raises(Terminal, match='in the ConfigMaps "a" and "again"'):
+        config_map_files(twice, {**CONFIG_MAPS, "again": CONFIG_MAPS["a"]})
+    config_map_files(
+        of_config_maps({"name": "a"}, {"name": "again", "path": "x"}), {**CONFIG_MAPS, "again": CONFIG_MAPS["a"]}
     )
-    assert files == {"V1__a.sql": "SELECT 'ä'".encode(), "V2__b.sql": b"\xe4"}
 
 
-@pytest.mark.parametrize(
-    ("config_maps", "words"),
-    [
-        ({"a": {"data": {"1.sql": ""}}, "b": {"data": {"1.sql": ""}}}, 'in the ConfigMaps "a" and "b"'),
-        ({"a": {"binaryData": {"all.tar.zst": ""}}}, "archives are not read yet"),
-    ],
-    ids=["twice", "an archive"],
-)
-def test_config_maps_that_are_no_source(config_maps: dict[str, Any], words: str) -> None:
-    with pytest.raises(Terminal, match=words):
-        config_map_files(config_maps)
+def test_an_image_is_known_by_its_name() -> None:
+    def asked(reference: str, path: str = "/migrations") -> str:
+        found = seen(run({"spec.source": {"image": {"reference": reference, "path": path}}}), {})
+        assert found.digest is None
+        return found.asked
+
+    assert asked("a:1") == asked("a:1")
+    assert len({asked("a:1"), asked("a:2"), asked("a:1", "/sql")}) == 3
 
 
 @pytest.mark.parametrize(

@@ -91,6 +91,7 @@ def answer(status: int, code: str | None) -> str:
         (502, None, StoreAway),
         (429, None, StoreAway),
         (400, "RequestTimeout", StoreAway),
+        (404, "NoSuchUpload", StoreAway),
     ],
 )
 def test_an_answer_is_classed_and_what_it_holds_is_not_told(status, code, kind):
@@ -105,3 +106,11 @@ def test_no_answer_at_all_is_a_store_that_is_away():
     assert type(found) is StoreAway
     assert str(found).startswith("s3://backups is out of reach; LIST failed")
     assert SECRET not in str(found)
+
+
+def test_a_deletion_that_is_refused_is_told_by_its_code():
+    found = problem(
+        "DeleteObjects request failed for key a: Access Denied. (code: AccessDenied)", "a", "DELETE", "s3://b"
+    )
+    assert type(found) is StoreRefused
+    assert "refuses to DELETE a (AccessDenied)" in str(found)

@@ -258,6 +258,9 @@ class MigrationRunStatus(Part):
     source_digest: Annotated[
         str | None, Field(description="Digest of the files that the latest run was made with.", max_length=80)
     ] = None
+    source_image: Annotated[
+        str | None, Field(description="ID of the image that the latest run's files came from.", max_length=1024)
+    ] = None
     run_key: Annotated[
         str | None,
         Field(

@@ -11,6 +11,12 @@ from servicedb.api.strings import NO_CONTROL_CHARACTERS, Identifier, ObjectName
 MigrationFormat = Literal["Auto", "Flyway", "GolangMigrate", "Goose", "Dbmate", "Plain"]
 HistoryFormat = Literal["Flyway", "GolangMigrate", "Goose", "Dbmate", "EntityFramework", "Table"]
 
+IMAGE_REFERENCE = (
+    r"^[a-zA-Z0-9][-.a-zA-Z0-9]*(:[0-9]+)?(/[a-z0-9]+([._-]+[a-z0-9]+)*)*"
+    r"(:[_a-zA-Z0-9][-._a-zA-Z0-9]{0,127})?(@sha256:[0-9a-f]{64})?$"
+)
+"""Source: the grammar of distribution/reference, which Kubernetes reads images by."""
+
 FileName = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[-._a-zA-Z0-9]+(/[-._a-zA-Z0-9]+)*$")]
 FilePath = Annotated[str, Field(min_length=1, max_length=1024, pattern=NO_CONTROL_CHARACTERS)]
 
@@ -20,8 +26,20 @@ class ConfigMapSource(Part):
 
     name: Annotated[
         ObjectName,
-        Field(description="Name of a ConfigMap in this namespace; each of its keys is a file. Best one with a hash."),
+        Field(
+            description="Name of a ConfigMap in this namespace; each of its keys is a file, or an archive of files "
+            "(.tar.gz, .tgz, .tar.zst). Best one with a hash."
+        ),
     ]
+    path: Annotated[
+        str | None,
+        Field(
+            description="The folder of the source that its files stand in, such as seeds/dev. Left out: the top.",
+            min_length=1,
+            max_length=253,
+            pattern=r"^[-_a-zA-Z0-9][-._a-zA-Z0-9]*(/[-_a-zA-Z0-9][-._a-zA-Z0-9]*)*$",
+        ),
+    ] = None
 
 
 class ImageSource(Part):
@@ -30,14 +48,19 @@ class ImageSource(Part):
     reference: Annotated[
         str,
         Field(
-            description="The image, best by its digest: a tag that is moved is not noticed.",
+            description="The image, best by its digest: a tag that is moved is not noticed. It needs a cp of its own.",
             min_length=1,
             max_length=512,
-            pattern=r"^[-._:/@a-zA-Z0-9]+$",
+            pattern=IMAGE_REFERENCE,
         ),
     ]
     path: Annotated[
-        str, Field(description="The folder in the image.", max_length=1024, pattern=r"^/[-._/a-zA-Z0-9]*$")
+        str,
+        Field(
+            description="The folder in the image that holds the files.",
+            max_length=1024,
+            pattern=r"^(/[-_a-zA-Z0-9][-._a-zA-Z0-9]*)+$",
+        ),
     ] = "/migrations"
 
 
@@ -89,7 +112,11 @@ class AdoptHistory(Part):
             Rule(
                 "self.format != 'Table' || (has(self.table) && has(self.versionColumn))",
                 "spec.adoptHistory.format Table needs table and versionColumn: say where the versions stand",
-            )
+            ),
+            Rule(
+                "self.format == 'Table' || !(has(self.versionColumn) || has(self.nameColumn))",
+                "spec.adoptHistory.versionColumn and nameColumn are for format Table: other tools' columns are known",
+            ),
         )
     )
 

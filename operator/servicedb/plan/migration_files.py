@@ -2,16 +2,43 @@
 
 import base64
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from servicedb.api.migration_run import MigrationRun
 from servicedb.errors import Terminal
+from servicedb.plan.migration_key import named_by
+from servicedb.plan.migrations.source import digest
 
 INLINE_BYTES: Final = 131_072
 """As much goes into the annotations of a pod, with some room for the rest. Source: Kubernetes documentation,
 "Annotations"."""
 
-_ARCHIVES = (".tar.gz", ".tgz", ".tar.zst")
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A source as it was seen before there is a pod. `asked` is what a run is known by.
+
+    `digest` is that of the files, None for those of an image. `keys`: of each ConfigMap with a path, its keys.
+    """
+
+    asked: str
+    digest: str | None
+    keys: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+def seen(run: MigrationRun, config_maps: Mapping[str, Mapping[str, Any]]) -> Seen:
+    """`config_maps` are those of the source, by their names. Raises Terminal for what is no source."""
+    source = run.spec.source
+    if source.image is not None:
+        return Seen(named_by(source.image), None)
+    keys = {
+        one.name: tuple(name for name, _ in _keys(config_maps[one.name]))
+        for one in source.config_maps
+        if one.path is not None
+    }
+    whole = digest(inline_files(run) if source.inline else config_map_files(run, config_maps))
+    return Seen(whole, whole, keys)
 
 
 def inline_files(run: MigrationRun) -> dict[str, bytes]:
@@ -29,31 +56,28 @@ def inline_files(run: MigrationRun) -> dict[str, bytes]:
     return files
 
 
-def config_map_files(config_maps: Mapping[str, Mapping[str, Any]]) -> dict[str, bytes]:
-    """All keys of ConfigMaps (by their names), but for hidden ones. Raises Terminal for a file that stands in two."""
+def config_map_files(run: MigrationRun, config_maps: Mapping[str, Mapping[str, Any]]) -> dict[str, bytes]:
+    """All keys of the ConfigMaps, but for hidden ones; archives as they are. Raises Terminal for a file that stands in
+    two."""
     files: dict[str, bytes] = {}
     of: dict[str, str] = {}
-    for config_map, body in config_maps.items():
-        for name, content in _keys(body):
-            if name.startswith("."):
-                continue
+    for one in run.spec.source.config_maps:
+        for key, content in _keys(config_maps[one.name]):
+            name = key if one.path is None else f"{one.path}/{key}"
             if name in of:
                 raise Terminal(
                     "DuplicateFile",
-                    f'file "{name}" stands in the ConfigMaps "{of[name]}" and "{config_map}"; take it out of one',
+                    f'file "{name}" stands in the ConfigMaps "{of[name]}" and "{one.name}"; take it out of one',
                 )
-            if name.endswith(_ARCHIVES):
-                raise Terminal(
-                    "NotSupported",
-                    f'ConfigMap "{config_map}" holds the archive "{name}", and archives are not read yet; put its '
-                    "files there one by one",
-                )
-            files[name], of[name] = content, config_map
+            files[name], of[name] = content, one.name
     return files
 
 
 def _keys(body: Mapping[str, Any]) -> Iterator[tuple[str, bytes]]:
+    """What a pod's folder will show."""
     for name, text in (body.get("data") or {}).items():
-        yield name, str(text).encode()
+        if not name.startswith("."):
+            yield name, str(text).encode()
     for name, encoded in (body.get("binaryData") or {}).items():
-        yield name, base64.b64decode(encoded)
+        if not name.startswith("."):
+            yield name, base64.b64decode(encoded)

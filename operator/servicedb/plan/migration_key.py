@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from servicedb.api.common import RECONCILE_AT
 from servicedb.api.migration_run import MigrationRun, MigrationRunSpec
+from servicedb.api.migration_source import ImageSource
 
 _ONE_WAY = frozenset({"Down", "ClearSeeds"})
 _LONGEST_JOB_NAME = 52
@@ -30,6 +31,11 @@ def run_key(run: MigrationRun, *, source_digest: str, database_oid: str) -> RunK
     of_object = _digest(run.metadata.uid, value)[:_SUFFIX]
     stem = run.metadata.name.replace(".", "-")[: _LONGEST_JOB_NAME - _SUFFIX - 1].rstrip("-")
     return RunKey(f"sha256:{value}", f"{stem}-{of_object}")
+
+
+def named_by(image: ImageSource) -> str:
+    """What stands for the digest of files that only a pod can see: a reference by digest means the same for ever."""
+    return f"sha256:{_digest('image', image.reference, image.path)}"
 
 
 def identity(run: MigrationRun) -> str | None:

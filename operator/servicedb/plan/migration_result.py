@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from servicedb.errors import NeedsDecision, Problem, Retryable, Terminal
+from servicedb.plan.migration_image import copy_problem, pull_problem
 from servicedb.plan.migration_job import EXIT_USAGE
 
 State = Literal["Running", "Complete", "Failed"]
@@ -32,6 +33,7 @@ class Result:
     failed: Mapping[str, Any] = field(default_factory=dict)
     seeds: tuple[Mapping[str, Any], ...] = ()
     tenants: Mapping[str, Any] | None = None
+    source_digest: str | None = None
 
 
 def job_state(job: Mapping[str, Any]) -> State:
@@ -50,6 +52,8 @@ def result_of(job: Mapping[str, Any], pods: Sequence[Mapping[str, Any]]) -> Resu
     for pod in sorted(pods, key=_made_at, reverse=True):
         if (ended := _terminated(pod)) is not None and (read := _read(str(ended.get("message") or ""))) is not None:
             return read
+    if (problem := copy_problem(job, pods)) is not None:
+        return Result(problem.reason, problem.message, problem)
     if job_state(job) == "Complete":
         lost = Retryable("ResultLost", "what the Job has done was not kept; the database is asked again")
         return Result(lost.reason, lost.message, lost)
@@ -65,10 +69,12 @@ def result_of(job: Mapping[str, Any], pods: Sequence[Mapping[str, Any]]) -> Resu
 
 
 def waiting_for(pods: Sequence[Mapping[str, Any]]) -> str | None:
-    """What keeps the newest pod from beginning, in Kubernetes' words; None where nothing does."""
+    """What keeps the newest pod from beginning, as far as it can in Kubernetes' words; None where nothing does."""
     for pod in sorted(pods, key=_made_at, reverse=True)[:1]:
+        if (sentence := pull_problem(pod)) is not None:
+            return sentence
         status = pod.get("status") or {}
-        for container in status.get("containerStatuses") or ():
+        for container in (*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())):
             waiting = (container.get("state") or {}).get("waiting")
             if waiting and waiting.get("reason") not in _WAITS_FOR_NOTHING:
                 return f"{waiting.get('reason')}: {waiting.get('message', '')}".strip(": ")
@@ -139,6 +145,7 @@ def _read(message: str) -> Result | None:
             failed={name: value for name, value in (told.get("failed") or {}).items() if value is not None},
             seeds=tuple(told.get("seeds") or ()),
             tenants=told.get("tenants"),
+            source_digest=told.get("source_digest"),
         )
     except (ValueError, TypeError, KeyError, AttributeError):
         return None

@@ -13,13 +13,12 @@ from servicedb.plan.migration_admission import (
     check_alone,
     check_environment,
     check_ready,
-    check_supported,
     waits_because,
 )
 from servicedb.plan.migration_key import run_key
 from servicedb.plan.migration_standing import SUCCEEDED, is_settled, refused
-from servicedb.plan.migrations.source import digest
-from servicedb.reconcile.migration_files import read_files
+from servicedb.plan.steps import BeginRun
+from servicedb.reconcile.migration_files import read_source
 from servicedb.reconcile.migration_work import Run, follow, report_settled
 from servicedb.reconcile.report import WORKING, report
 from servicedb.reconcile.world import World
@@ -50,6 +49,7 @@ async def _begin(key: Key, run: MigrationRun, world: World) -> None:
     """Say at the first visit to a new spec that it is being worked on, and that its end is open."""
     if run.status.observed_generation == run.metadata.generation:
         return
+    world.step(BeginRun("a spec that was not worked on yet"))
     message = WORKING[0].message
     first = [Finding(READY, "Unknown", "Working", message)] if _is_new(run) else []
     await report(world, key, run, (*first, Finding(SUCCEEDED, "Unknown", "Working", message), *WORKING))
@@ -60,7 +60,6 @@ def _is_new(run: MigrationRun) -> bool:
 
 
 async def _bring(key: Key, run: MigrationRun, world: World) -> float | None:
-    check_supported(run.spec)
     check_alone(run, await _runs_of_the_database(run, world))
     database = await _database(run, world)
     if (why := waits_because(database)) is not None:
@@ -69,11 +68,11 @@ async def _bring(key: Key, run: MigrationRun, world: World) -> float | None:
     check_environment(run.spec, database)
     if database.status.database_oid is None:
         check_ready(database)
-    source_digest = digest(await read_files(run, world))
-    wanted = run_key(run, source_digest=source_digest, database_oid=database.status.database_oid or "")
+    source = await read_source(run, world)
+    wanted = run_key(run, source_digest=source.asked, database_oid=database.status.database_oid or "")
     if run.status.observed_generation == run.metadata.generation and is_settled(run, wanted.value):
         return await report_settled(key, run, world)
-    return await follow(Run(key, run, database, wanted, source_digest, world))
+    return await follow(Run(key, run, database, wanted, source, world))
 
 
 async def _runs_of_the_database(run: MigrationRun, world: World) -> list[dict[str, object]]:

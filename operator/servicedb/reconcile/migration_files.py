@@ -1,4 +1,4 @@
-"""The files of a source, read from the API server."""
+"""The source of a MigrationRun, read from the API server."""
 
 from typing import Any
 
@@ -6,15 +6,13 @@ from servicedb.api.migration_run import MigrationRun
 from servicedb.errors import Retryable
 from servicedb.kube import resources
 from servicedb.kube.client import ApiError, refusal
-from servicedb.plan.migration_files import config_map_files, inline_files
+from servicedb.plan.migration_files import Seen, seen
 from servicedb.reconcile.world import World
 
 
-async def read_files(run: MigrationRun, world: World) -> dict[str, bytes]:
-    """Paths and contents. Raises Retryable for a ConfigMap that is not there yet, Terminal for what is no source."""
-    if run.spec.source.inline:
-        return inline_files(run)
-    return config_map_files({one.name: await _config_map(run, one.name, world) for one in run.spec.source.config_maps})
+async def read_source(run: MigrationRun, world: World) -> Seen:
+    """Raises Retryable for a ConfigMap that is not there yet, Terminal for what is no source."""
+    return seen(run, {one.name: await _config_map(run, one.name, world) for one in run.spec.source.config_maps})
 
 
 async def _config_map(run: MigrationRun, name: str, world: World) -> dict[str, Any]:

@@ -7,22 +7,26 @@ from typing import Any
 from servicedb.api.common import HANDLED_LENGTH, RECONCILE_AT
 from servicedb.api.migration_run import MigrationRun
 from servicedb.api.service_database import ServiceDatabase
-from servicedb.errors import Retryable, Terminal
-from servicedb.kube import jobs, resources
-from servicedb.kube.client import ApiError, Json, refusal
-from servicedb.kube.resources import DATABASE_SERVERS, SERVICE_DATABASES, Key
+from servicedb.errors import Retryable
+from servicedb.kube import jobs
+from servicedb.kube.client import Json
+from servicedb.kube.resources import SERVICE_DATABASES, Key
 from servicedb.plan.conditions import READY, RECONCILING, Finding, condition_of
 from servicedb.plan.migration_admission import check_ready
-from servicedb.plan.migration_job import Endpoint, Order, job
+from servicedb.plan.migration_files import Seen
+from servicedb.plan.migration_image import source_image
+from servicedb.plan.migration_job import job
 from servicedb.plan.migration_key import RunKey
-from servicedb.plan.migration_result import Result, is_at_work, job_state, last_words, result_of, waiting_for
+from servicedb.plan.migration_order import Order
+from servicedb.plan.migration_result import is_at_work, job_state, last_words, result_of, waiting_for
 from servicedb.plan.migration_standing import ended, seen_in, settled
-from servicedb.postgres.connections import Tls
+from servicedb.plan.steps import CreateJob, DeleteJob, NoteResult
+from servicedb.reconcile.job_ground import check_service_account, endpoint, image
 from servicedb.reconcile.queue import TryAgain
 from servicedb.reconcile.report import report
+from servicedb.reconcile.required_backup import check_backup
 from servicedb.reconcile.world import World
 
-_ALLOWED = "servicedb.io/jobs"
 _SOON, _LATER = 1.0, 5.0
 _YOUNG = timedelta(seconds=15)
 
@@ -35,7 +39,7 @@ class Run:
     resource: MigrationRun
     database: ServiceDatabase
     wanted: RunKey
-    source_digest: str
+    source: Seen
     world: World
 
 
@@ -60,7 +64,7 @@ async def follow(run: Run) -> float | None:
     if job_state(current) == "Running":
         await _report_work(run, current, pods)
         return _SOON if run.world.now() - _time(current["metadata"]["creationTimestamp"]) < _YOUNG else _LATER
-    return await _read(run, current, result_of(current, pods))
+    return await _read(run, current, pods)
 
 
 async def _is_out_of_the_way(run: Run, earlier: Json) -> bool:
@@ -68,7 +72,7 @@ async def _is_out_of_the_way(run: Run, earlier: Json) -> bool:
     if job_state(earlier) != "Running" or "deletionTimestamp" in earlier["metadata"]:
         return True
     if not is_at_work(await jobs.pods_of(run.world.kube, earlier)):
-        await jobs.delete(run.world.kube, earlier)
+        await _delete(run.world, earlier, "it gives way to what is asked now, and has not begun")
         return True
     name = earlier["metadata"]["name"]
     message = f'Job "{name}" is at work for what was asked before; it may come to its end first'
@@ -80,11 +84,24 @@ async def _make(run: Run) -> Json:
     check_ready(run.database)
     migrator = run.database.spec.roles.migrator
     assert migrator is not None
-    await _check_service_account(run)
-    image = await _image(run.world)
-    endpoint = _endpoint(run.database, run.world)
-    order = Order(run.resource, run.wanted.job_name, run.source_digest, migrator.secret_name, endpoint, image)
+    await check_backup(run.resource, run.database, run.world)
+    await check_service_account(run.world, run.key.namespace, run.resource.spec.job.service_account_name)
+    order = Order(
+        run.resource,
+        run.wanted.job_name,
+        run.source.digest,
+        migrator.secret_name,
+        endpoint(run.world, run.database.spec.server_ref.name, run.database.status.database_name or ""),
+        await image(run.world),
+        run.source.keys,
+    )
+    run.world.step(CreateJob("there is none for what is asked", order.name))
     return await jobs.create(run.world.kube, job(order))
+
+
+async def _delete(world: World, one: Json, reason: str) -> None:
+    world.step(DeleteJob(reason, one["metadata"]["name"]))
+    await jobs.delete(world.kube, one)
 
 
 async def _report_work(run: Run, current: Json, pods: list[Json]) -> None:
@@ -100,18 +117,21 @@ async def _report_work(run: Run, current: Json, pods: list[Json]) -> None:
         "job": {"name": name},
         "startedAt": current["metadata"]["creationTimestamp"],
         "completedAt": None,
-        "sourceDigest": run.source_digest,
+        "sourceDigest": run.source.digest,
+        "sourceImage": source_image(pods),
     }
     await report(run.world, run.key, run.resource, found, fields)
 
 
-async def _read(run: Run, current: Json, result: Result) -> float | None:
+async def _read(run: Run, current: Json, pods: list[Json]) -> float | None:
+    result = result_of(current, pods)
     again = isinstance(result.problem, Retryable)
     fields: dict[str, Any] = {
         **seen_in(run.resource, result),
         "job": None if again else {"name": current["metadata"]["name"]},
         "completedAt": _ended_at(current),
-        "sourceDigest": run.source_digest,
+        "sourceDigest": run.source.digest or result.source_digest,
+        "sourceImage": source_image(pods),
     }
     if not again:
         fields |= {"runKey": run.wanted.value, **_handled(run.resource)}
@@ -119,9 +139,10 @@ async def _read(run: Run, current: Json, result: Result) -> float | None:
         for name in ("fromVersion", "version", "pending"):
             if fields[name] is None:  # unknown to a run that did not get as far
                 del fields[name]
+    run.world.step(NoteResult(f"the Job has ended: {result.reason}"))
     await report(run.world, run.key, run.resource, ended(result), fields)
     if isinstance(result.problem, Retryable):
-        await jobs.delete(run.world.kube, current)
+        await _delete(run.world, current, "it is to be tried again")
         raise TryAgain from result.problem
     run.world.look_inside_again(Key(SERVICE_DATABASES, run.key.namespace, run.resource.spec.database_ref.name))
     return run.resource.spec.job.ttl.timedelta.total_seconds()
@@ -139,7 +160,7 @@ async def report_settled(key: Key, run: MigrationRun, world: World) -> float | N
             if job_state(one) == "Running" or (end := _time(_ended_at(one)) + ttl) > world.now():
                 kept.append(end if job_state(one) != "Running" else world.now() + ttl)
             else:
-                await jobs.delete(world.kube, one)
+                await _delete(world, one, "spec.job.ttl is over since it ended")
     await report(world, key, run, settled(run), {} if kept else {"job": None})
     return world.seconds_until(*kept)
 
@@ -147,56 +168,6 @@ async def report_settled(key: Key, run: MigrationRun, world: World) -> float | N
 def _handled(run: MigrationRun) -> dict[str, Any]:
     value = run.metadata.annotations.get(RECONCILE_AT)
     return {"handled": {"reconcileAt": value[:HANDLED_LENGTH]}} if value is not None else {}
-
-
-async def _check_service_account(run: Run) -> None:
-    name = run.resource.spec.job.service_account_name
-    if name is None:
-        return
-    namespace = run.resource.metadata.namespace
-    try:
-        body = await run.world.kube.get(resources.service_account(namespace, name))
-    except ApiError as error:
-        raise refusal(error, namespace=namespace) from None
-    if body is None:
-        raise Retryable("ServiceAccountMissing", f'there is no ServiceAccount "{name}" in namespace "{namespace}"')
-    if (body["metadata"].get("labels") or {}).get(_ALLOWED) != "allowed":
-        raise Terminal(
-            "ServiceAccountNotAllowed",
-            f'ServiceAccount "{name}" does not carry the label {_ALLOWED}: allowed, so no Job runs as it; label it, or '
-            "name another in spec.job.serviceAccountName",
-        )
-
-
-async def _image(world: World) -> str:
-    if world.settings.job_image:
-        return world.settings.job_image
-    image = (
-        await jobs.own_image(world.kube, world.settings.namespace, world.settings.pod) if world.settings.pod else None
-    )
-    if image is None:
-        raise Retryable(
-            "JobImageUnknown",
-            "the operator does not know which image Jobs run; have an admin set SERVICEDB_JOB_IMAGE on it",
-        )
-    return image
-
-
-def _endpoint(database: ServiceDatabase, world: World) -> Endpoint:
-    """The server itself. The operator has looked at it since it began, or waits for that."""
-    name = database.spec.server_ref.name
-    server = world.servers.get(name)
-    if server is None or server.admin is None:
-        world.enqueue(Key(DATABASE_SERVERS, "", name))
-        raise TryAgain
-    if server.problem is not None:
-        raise Retryable(
-            server.problem.reason, f"DatabaseServer {name} can't be used: {server.problem.message}", ready="Unknown"
-        )
-    spec = server.resource.spec
-    assert database.status.database_name is not None
-    sslmode = Tls(spec.tls.mode).sslmode
-    return Endpoint(spec.host, spec.port, database.status.database_name, sslmode, server.ca_certificate)
 
 
 def _ended_at(job: Json) -> str:

@@ -6,7 +6,8 @@ from typing import Final
 from servicedb.errors import Problem
 from servicedb.store.problems import NoSuchObject, StoreAway, StoreFull, StoreRefused
 
-_CODE = re.compile(r"<Code>([A-Za-z0-9]{1,64})</Code>")
+# The second one is said of a deletion: the answer is 200 then, and has a code for each key.
+_CODE = re.compile(r"<Code>([A-Za-z0-9]{1,64})</Code>|\(code: ([A-Za-z0-9]{1,64})\)")
 _STATUS = re.compile(r"status code: ([1-5][0-9]{2})|error code ([1-5][0-9]{2})")
 
 _FULL: Final = {"QuotaExceeded", "XMinioStorageFull", "XMinioAdminBucketQuotaExceeded", "InsufficientStorage"}
@@ -22,7 +23,15 @@ _CREDENTIALS: Final = {
 _REGION: Final = {"PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException"}
 _READ_ONLY: Final = {"MethodNotAllowed", "InvalidObjectState", "ReadOnly"}
 _CLOCK: Final = {"RequestTimeTooSkewed"}
-_AGAIN: Final = {"SlowDown", "RequestTimeout", "InternalError", "ServiceUnavailable", "OperationAborted", "Throttling"}
+_AGAIN: Final = {
+    "SlowDown",
+    "RequestTimeout",
+    "InternalError",
+    "ServiceUnavailable",
+    "OperationAborted",
+    "Throttling",
+    "NoSuchUpload",  # it was completed, and the answer lost: what was asked again finds none
+}
 
 
 def problem(said: str, key: str, action: str, location: str) -> Problem:
@@ -30,7 +39,7 @@ def problem(said: str, key: str, action: str, location: str) -> Problem:
 
     Source: Amazon S3 documentation, "Error responses".
     """
-    code = found[1] if (found := _CODE.search(said)) else None
+    code = (found[1] or found[2]) if (found := _CODE.search(said)) else None
     status = int(found[1] or found[2]) if (found := _STATUS.search(said)) else None
     failed = f"{action} of {key} failed" if key else f"{action} failed"
     answer = code or (f"status {status}" if status is not None else None)
@@ -50,7 +59,7 @@ def problem(said: str, key: str, action: str, location: str) -> Problem:
         return StoreAway(f"{location} does not answer as it should ({answer}); {failed}")
     if code in {"NoSuchKey", "InvalidRange"} or (code is None and status in {404, 416}):
         return NoSuchObject(key, location)
-    if status is not None:
+    if answer is not None:
         return StoreRefused(
             f"{location} refuses to {action} {key} ({answer}); allow it to these credentials, or give others"
         )

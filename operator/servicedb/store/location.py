@@ -11,7 +11,7 @@ from servicedb.store.problems import StoreRefused
 from servicedb.store.s3 import Bucket, S3Store
 
 _BUCKET = re.compile(r"[a-z0-9][-.a-z0-9]{1,61}[a-z0-9]", re.ASCII)
-_PREFIX = re.compile(r"([A-Za-z0-9!_.*'()-]+/)*[A-Za-z0-9!_.*'()-]+", re.ASCII)
+_PREFIX = re.compile(r"([A-Za-z0-9!_.*'()=-]+/)*[A-Za-z0-9!_.*'()=-]+", re.ASCII)
 """Characters that every S3 takes as they are. Source: Amazon S3 documentation, "Naming Amazon S3 objects"."""
 _REGION = re.compile(r"[A-Za-z0-9-]{1,63}", re.ASCII)
 _OPTIONS: Final = {"endpoint", "region", "pathStyle"}
@@ -52,7 +52,7 @@ def bucket(url: str) -> Bucket:
     endpoint = options.get("endpoint")
     faults = [
         *([] if _BUCKET.fullmatch(parts.netloc) else ["the name of its bucket is none"]),
-        *([] if not prefix or _is_prefix(prefix) else ["its prefix holds other than letters, digits and !_.*'()-"]),
+        *([] if not prefix or _is_prefix(prefix) else ["its prefix holds other than letters, digits and !_.*'()=-"]),
         *([] if endpoint is None or _is_endpoint(endpoint) else ["its endpoint is no https://host or http://host"]),
         *([] if _REGION.fullmatch(options.get("region", "x")) else ["its region is none"]),
         *([] if options.get("pathStyle", "true") in {"true", "false"} else ["its pathStyle is neither true nor false"]),

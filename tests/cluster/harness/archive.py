@@ -4,17 +4,31 @@ import hashlib
 import io
 import json
 import tarfile
+from collections.abc import Mapping
 from pathlib import Path
 
 
 def write_single_program(program: Path, image: str, archive: Path) -> None:
     """Write `archive` with `image`, which holds `program` as /NAME and starts it as nobody."""
-    layer = _tar({program.name: (program.read_bytes(), 0o755)})
+    configuration = {"Entrypoint": [f"/{program.name}"], "User": "65535:65535"}
+    write_image({program.name: (program.read_bytes(), 0o755)}, image, archive, configuration)
+
+
+def write_image(
+    files: Mapping[str, tuple[bytes, int]],
+    image: str,
+    archive: Path,
+    configuration_of_containers: Mapping[str, object] | None = None,
+    *,
+    links: Mapping[str, str] | None = None,
+) -> None:
+    """Write `archive` with `image`, which holds `files` (contents and modes) and `links` (their targets)."""
+    layer = _tar(files, links)
     configuration = json.dumps(
         {
             "architecture": "amd64",
             "os": "linux",
-            "config": {"Entrypoint": [f"/{program.name}"], "User": "65535:65535"},
+            "config": configuration_of_containers or {},
             "rootfs": {"type": "layers", "diff_ids": [f"sha256:{hashlib.sha256(layer).hexdigest()}"]},
         }
     ).encode()
@@ -28,7 +42,7 @@ def write_single_program(program: Path, image: str, archive: Path) -> None:
     archive.write_bytes(_tar(content))
 
 
-def _tar(files: dict[str, tuple[bytes, int]]) -> bytes:
+def _tar(files: Mapping[str, tuple[bytes, int]], links: Mapping[str, str] | None = None) -> bytes:
     """The same bytes for the same files: no time and no owner."""
     output = io.BytesIO()
     with tarfile.open(fileobj=output, mode="w") as tar:
@@ -36,4 +50,8 @@ def _tar(files: dict[str, tuple[bytes, int]]) -> bytes:
             member = tarfile.TarInfo(name)
             member.size, member.mode = len(content), mode
             tar.addfile(member, io.BytesIO(content))
+        for name, target in (links or {}).items():
+            member = tarfile.TarInfo(name)
+            member.type, member.linkname = tarfile.SYMTYPE, target
+            tar.addfile(member)
     return output.getvalue()

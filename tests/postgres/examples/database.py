@@ -4,7 +4,7 @@ from their files by what `servicedb migrate` runs."""
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Barrier
 from typing import Any, Final, Self
@@ -35,6 +35,7 @@ class Database:
     name: str
     spec: Json
     files: dict[str, bytes]
+    _sessions: dict[str, Connection[TupleRow]] = field(default_factory=dict, repr=False)
 
     @classmethod
     def new(cls, site: Site, system: str, manifest: str, folder: str = "migrations") -> Self:
@@ -58,19 +59,25 @@ class Database:
         return result
 
     def attempt(self, action: Action, *, files: dict[str, bytes] | None = None, **options: Any) -> Result:
-        uri = self._secret("migrator")["uri"]
+        uri = self.secret("migrator")["uri"]
         return migrate(Request(action=action, **options), self.files if files is None else files, lambda: uri)
 
+    def secret(self, role: str) -> dict[str, str]:
+        """What the Secret of `role` holds: app, migrator, readOnly, or an extra one's name."""
+        roles = {**self.spec["roles"], **{extra["name"]: extra for extra in self.spec["roles"].get("extra", ())}}
+        return self.site.objects.secret(roles[role]["secretName"])
+
     def login(self, role: str = "app") -> Connection[TupleRow]:
-        """A session with the Secret of `role`: app, migrator, readOnly, or an extra one's name."""
-        held = self._secret(role)
+        """A session as whoever reads the Secret of `role` has it."""
+        held = self.secret(role)
         return self.site.server.connect(held["user"], held["password"], self.name)
 
     def execute(self, statement: str, *values: Any, role: str = "app") -> list[TupleRow]:
-        """What `statement` gives, in a session of its own."""
-        with self.login(role) as connection:
-            cursor = connection.execute(statement.encode(), values or None)
-            return cursor.fetchall() if cursor.description else []
+        """What `statement` gives, in a transaction of its own."""
+        if role not in self._sessions:
+            self._sessions[role] = self.login(role)
+        cursor = self._sessions[role].execute(statement.encode(), values or None)
+        return cursor.fetchall() if cursor.description else []
 
     def at_once(self, count: int, statement: str, values: list[tuple[Any, ...]] | None = None) -> list[Any]:
         """What `count` applications hear that begin `statement` at the same moment, each with its own `values` and in a
@@ -90,11 +97,9 @@ class Database:
             return list(threads.map(one, range(count)))
 
     def drop(self) -> None:
+        for session in self._sessions.values():
+            session.close()
         self.site.drop(self.name)
-
-    def _secret(self, role: str) -> dict[str, str]:
-        roles = {**self.spec["roles"], **{extra["name"]: extra for extra in self.spec["roles"].get("extra", ())}}
-        return self.site.objects.secret(roles[role]["secretName"])
 
 
 def _without_login_name(role: Any) -> Any:

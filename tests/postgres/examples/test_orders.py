@@ -293,7 +293,7 @@ def full(shop: Database) -> Database:
         INSERT INTO orders (id, user_id, status, subtotal, shipping_address, created_at)
         SELECT gen_random_uuid(), md5((n % 2000)::text)::uuid, CASE n % 50 WHEN 0 THEN 'PAID' ELSE 'DELIVERED' END, 20,
             jsonb_build_object('city', 'city ' || n % 1000), now() - n * interval '1 minute'
-        FROM generate_series(1, 8000) AS n;
+        FROM generate_series(1, 4000) AS n;
         INSERT INTO order_items (order_id, line_number, product_id, sku, product_name, quantity, unit_price)
         SELECT id, line, md5((order_number % 1000)::text || line)::uuid, 'SKU', 'thing', 1, 10
         FROM orders, generate_series(1, 2) AS line WHERE subtotal = 20;

@@ -103,13 +103,12 @@ class _Run:
         ]
         sequences = source.sequences()  # before any pg_dump reads them: what it finds is never behind
         failure = Failure()
+        streams: list[Stream] = []
+        counting = None
         try:
-            streams = [
-                Stream(
-                    self._part(place, name, size), command, self.encoding, self.locations, failure, self.progress.add
-                )
-                for name, size, command in given
-            ]
+            for name, size, command in given:
+                part = self._part(place, name, size)
+                streams.append(Stream(part, command, self.encoding, self.locations, failure, self.progress.add))
             counting = _Counting(source, counted(snapshot.tables), snapshot, failure)
             objects = source.objects()
             known = {"sequences": sequences, **self._described(source, snapshot, place, objects)}
@@ -123,6 +122,10 @@ class _Run:
             failure.check()
         except BaseException as error:
             failure.set(error)
+            for stream in streams:
+                stream.join()
+            if counting is not None:
+                counting.join()
             raise
         parts = [*(stream.part for stream in streams), self._put_objects(place, objects, failure)]
         return self._put_manifest(known, source, parts, rows)

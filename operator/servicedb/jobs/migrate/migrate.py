@@ -1,6 +1,7 @@
 """The entry: a request, the source's files and a way to the database come in, a result goes out."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from servicedb.errors import Problem, Retryable
 from servicedb.jobs.migrate.look import compare
@@ -8,8 +9,9 @@ from servicedb.jobs.migrate.request import Action, Request
 from servicedb.jobs.migrate.result import Result
 from servicedb.jobs.migrate.run import Way, run
 from servicedb.jobs.migrate.tenants import run_tenants
+from servicedb.plan.migrations.archive import unpacked
 from servicedb.plan.migrations.failure import StatementFailed, failure
-from servicedb.plan.migrations.source import Source, read_source
+from servicedb.plan.migrations.source import Source, digest, read_source
 from servicedb.postgres.migrations.history import Scope
 from servicedb.postgres.migrations.session import Connect, Guards, Tell
 from servicedb.postgres.migrations.work import look
@@ -30,7 +32,8 @@ def migrate(request: Request, files: Mapping[str, bytes], connect_to: Connect, t
         if request.tenants is not None:
             run_tenants(request, request.tenants, source, Way(connect_to, guards, tell), result)
         elif request.action.only_looks:
-            compare(request, source, look(connect_to, scope, guards), result)
+            seen = look(connect_to, scope, guards, request.adopt, source.migrations)
+            compare(request, source, seen, result)
         else:
             run(request, source, scope, Way(connect_to, guards, tell), result)
     except StatementFailed as failed:
@@ -45,10 +48,13 @@ def _source(request: Request, files: Mapping[str, bytes]) -> Source:
     if request.action in (Action.DOWN, Action.CLEAR_SEEDS):
         files = {}  # the way back is in the history: a source that can't be read does not stand in it
         return Source((), (), (), {}, "")
-    source = read_source(files, format=request.format, before=request.before, after=request.after)
-    if request.source_digest not in (None, source.digest):
+    seen = digest(files)
+    if request.source_digest not in (None, seen):
         raise Retryable(
             "SourceChanged",
-            f"the source is {source.digest}, not {request.source_digest}, which was asked for; it changed meanwhile",
+            f"the source is {seen}, not {request.source_digest}, which was asked for; it changed meanwhile",
         )
-    return source
+    if request.archives:
+        files = unpacked(files)
+    source = read_source(files, format=request.format, before=request.before, after=request.after)
+    return replace(source, digest=seen)

@@ -47,10 +47,10 @@ class Tenants:
 class Request:
     """One run. `target` None is the latest version; for Down it has to be one, and 0 is before all.
 
-    `environment` is that of the seeds, which going up runs, too; None: none. `identity` names who asks (namespace, name
-    and hash of the spec): a one-way action that it was the last to ask for is not done again. `source_digest` is the
-    one that was seen by who asks: another source is refused. Times are in milliseconds, 0 without a limit; `wait` is in
-    seconds, None as long as it takes.
+    `environment` is that of the seeds, which going up runs, too; None: none. `archives`: those among the files are read
+    as what they hold. `identity` names who asks (namespace, name and hash of the spec): a one-way action that it was
+    the last to ask for is not done again. `source_digest` is the one that was seen by who asks: another source is
+    refused. Times are in milliseconds, 0 without a limit; `wait` is in seconds, None as long as it takes.
     """
 
     action: Action
@@ -61,6 +61,7 @@ class Request:
     before: tuple[str, ...] = ()
     after: tuple[str, ...] = ()
     environment: str | None = None
+    archives: bool = False
     adopt: Foreign | None = None
     tenants: Tenants | None = None
     lock_timeout: int = 3000

@@ -114,7 +114,8 @@ class _Tenants:
             run(request, self._source, scope, way, result)
             return result
         try:
-            compare(request, self._source, look(way.connect_to, scope, way.guards), result)
+            seen = look(way.connect_to, scope, way.guards, request.adopt, self._source.migrations)
+            compare(request, self._source, seen, result)
             way.tell(f"{result.version or 'no version'}, {len(result.pending)} pending")
         except StatementFailed as failed:
             problem = failure(failed, version=None, file="the history", detail=request.detail)

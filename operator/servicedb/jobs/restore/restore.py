@@ -18,7 +18,7 @@ from servicedb.jobs.restore.request import Request, Result
 from servicedb.jobs.restore.script import Scripts
 from servicedb.plan.backups.comparison import Restored, Scope, faults, notes
 from servicedb.plan.backups.keys import REST
-from servicedb.plan.backups.manifest import ManifestPart
+from servicedb.plan.backups.manifest import ManifestPart, Table
 from servicedb.plan.backups.objects import Objects
 from servicedb.plan.backups.toc import Entry, by_table, entries, wanted
 from servicedb.postgres.backups.programs import access, programs
@@ -46,15 +46,24 @@ def restore(request: Request, connect_to: Connect, store: Store, progress: Progr
         way = Way(connect_to, request.as_role)
         with Target.open(way, wait=request.wait, tell=progress.tell) as target:
             begun = time.monotonic()
-            objects = load(request, backup, target, connect_to, progress)
-            lost = target.give_back(backup.manifest, objects, target.names(backup.manifest, request.roles))
-            compare(request, backup, objects, target, result, lost)
+            loaded = load(request, backup, target, connect_to, progress)
+            compare(request, backup, loaded, target, result)
             target.analyze()
         result.reason = "Restored"
     except Problem as problem:
         result.failed_with(problem)
     result.seconds = round(time.monotonic() - begun, 3)
     return result
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What was restored: what the backup knows of its objects, the rows that are here, and the privileges that stand
+    for nobody here."""
+
+    objects: Objects
+    rows: Sequence[Table]
+    lost: Sequence[str]
 
 
 def opened(request: Request, store: Store, result: Result) -> Backup:
@@ -67,8 +76,8 @@ def opened(request: Request, store: Store, result: Result) -> Backup:
     return backup
 
 
-def load(request: Request, backup: Backup, target: Target, connect_to: Connect, progress: Progress) -> Objects:
-    """Everything but policies and privileges for roles of other names. Gives what the backup knows of the objects.
+def load(request: Request, backup: Backup, target: Target, connect_to: Connect, progress: Progress) -> Loaded:
+    """Everything that the backup holds.
 
     Nothing is changed before the target was found fit, and the small parts whole.
     """
@@ -82,18 +91,17 @@ def load(request: Request, backup: Backup, target: Target, connect_to: Connect, 
     target.make_extensions(backup.manifest.extensions)
     target.make_schemas(request.schemas)
     loading = _Loading(request, backup, target, scripts, progress, [f"--schema={one}" for one in request.schemas])
-    loading.run(schema, objects)
-    return objects
+    rows = loading.run(schema, objects)
+    lost = target.give_back(backup.manifest, objects, target.names(backup.manifest, request.roles))
+    return Loaded(objects, rows, lost)
 
 
-def compare(
-    request: Request, backup: Backup, objects: Objects, target: Target, result: Result, lost: Sequence[str]
-) -> None:
+def compare(request: Request, backup: Backup, loaded: Loaded, target: Target, result: Result) -> None:
     """Note what is otherwise. Raises Terminal where anything is missing."""
-    restored = target.look(backup.manifest.tables, request.parallel)
+    restored = target.look(loaded.rows)
     scope = Scope(frozenset(request.schemas))
-    wrong = faults(backup.manifest, objects, restored, scope)
-    _note(result, restored, [*wrong, *lost, *notes(backup.manifest, restored)])
+    wrong = faults(backup.manifest, loaded.objects, restored, scope)
+    _note(result, restored, [*wrong, *loaded.lost, *notes(backup.manifest, restored)])
     if wrong:
         more = f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""
         raise Terminal(
@@ -117,7 +125,7 @@ class _Loading:
     schemas: Sequence[str]
     failure: Failure = field(default_factory=Failure)
 
-    def run(self, schema: bytes, objects: Objects) -> None:
+    def run(self, schema: bytes, objects: Objects) -> Sequence[Table]:
         schemas = self.target.schemas()
         names = self.target.names(self.backup.manifest, self.request.roles)
         listed = {
@@ -129,11 +137,14 @@ class _Loading:
         self._run("schema", schema, _PRE, listed[_PRE])
         self.progress.tell("restoring rows")
         self._together([self._loading(part) for part in (*self.backup.data_parts, self.backup.part(REST))])
+        # Before row-level security counts: where it is forced it hides rows from the owner, too.
+        rows = self.target.counts(self.backup.manifest.tables, self.request.parallel)
         self.progress.tell("restoring indexes, keys and the rest")
         tables = {one.oid: one.table for one in objects.objects if one.table is not None}
         groups, rest = by_table(listed[_POST], tables, self.request.parallel)
         self._together([self._indexing(schema, group) for group in groups])
         self._run("schema", schema, _POST, rest)
+        return rows
 
     def _run(self, name: str, schema: bytes, section: str, chosen: Sequence[Entry]) -> None:
         lines = [entry.line for entry in chosen]

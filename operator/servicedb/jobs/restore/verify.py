@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from servicedb.errors import Problem, Terminal
@@ -32,11 +33,10 @@ def verify(
         backup = opened(request, store, result)
         with Target.open(Way(connect_to, request.as_role), wait=request.wait, tell=progress.tell) as target:
             begun = time.monotonic()
-            objects = load(request, backup, target, connect_to, progress)
+            loaded = load(request, backup, target, connect_to, progress)
             result.seconds = round(time.monotonic() - begun, 3)
-            # Policies for roles of other names; privileges, which stand for nobody here, are not counted.
-            target.give_back(backup.manifest, objects, target.names(backup.manifest, request.roles))
-            compare(request, backup, objects, target, result, ())
+            # Privileges are not counted: the roles are those of another server, and stand for nobody here.
+            compare(request, backup, replace(loaded, lost=()), target, result)
             _ask(target, assertions, result)
         result.reason = "Verified"
     except Problem as problem:
@@ -56,12 +56,12 @@ def _ask(target: Target, assertions: Sequence[Assertion], result: Result) -> Non
 
 
 def read_assertions(file: Path) -> list[Assertion]:
-    """Those in a JSON file: a list of {"name", "sql", "expect"}. Raises Terminal where it is none."""
+    """Those in a JSON file: {"name", "sql", "expect"}, or a list of these. Raises Terminal where it is none."""
     try:
-        return [
-            Assertion(str(one["name"]), str(one["sql"]), str(one["expect"])) for one in json.loads(file.read_text())
-        ]
+        given = json.loads(file.read_text())
+        each = given if isinstance(given, list) else [given]
+        return [Assertion(str(one["name"]), str(one["sql"]), str(one["expect"])) for one in each]
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise Terminal(
-            "BadAssertions", f'{file} is no list of {{"name": ..., "sql": ..., "expect": ...}} in JSON'
+            "BadAssertions", f'{file} holds no {{"name": ..., "sql": ..., "expect": ...}} in JSON, nor a list of these'
         ) from error

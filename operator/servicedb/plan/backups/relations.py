@@ -30,6 +30,7 @@ class Relation:
     bytes: int = 0
     hash_root: int | None = None
     columns: tuple[str, ...] = ()
+    hashable: bool = False
     hidden: bool = False
     forced: bool = False
     readable: bool = True

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from servicedb.errors import Terminal
 from servicedb.plan.migrations.formats import Migration
@@ -52,6 +52,26 @@ KNOWN = {
     "EntityFramework": Foreign("__EFMigrationsHistory", "MigrationId"),
 }
 """By the name in spec.adoptHistory.format; Table names its columns itself."""
+
+
+def foreign(
+    format: str,  # noqa: A002 - its name in the spec
+    *,
+    table: str | None = None,
+    version_column: str | None = None,
+    name_column: str | None = None,
+) -> Foreign:
+    """The history of a tool, in its own table or in `table`; of Table, that with these columns.
+
+    Raises ValueError where the one needs a column that is not named, or another has one that is.
+    """
+    if format == "Table":
+        if table is None or version_column is None:
+            raise ValueError("a Table needs its name, and the column with the version")
+        return Foreign(table, version_column, name=name_column)
+    if version_column is not None or name_column is not None:
+        raise ValueError(f"the columns of {format} are known; name them only for a Table")
+    return KNOWN[format] if table is None else replace(KNOWN[format], table=table)
 
 
 def taken_over(rows: Iterable[Row], foreign: Foreign, source: Sequence[Migration]) -> list[Applied]:

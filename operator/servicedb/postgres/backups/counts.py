@@ -7,7 +7,6 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any
 
-import psycopg
 from psycopg import Connection, sql
 
 from servicedb.plan.backups.manifest import Table
@@ -35,29 +34,24 @@ def in_snapshot(connection: Connection[Any], snapshot: str | None) -> Iterator[N
 def count(connection: Connection[Any], table: Counted, snapshot: str | None, *, like: str | None = None) -> Table:
     """The rows of `table` at `snapshot` (None: now).
 
-    The fingerprint is made as `like`, one that there is, was made; None: by hashing where all types can be hashed,
-    by text where not, and not at all where that takes too long.
+    The fingerprint is made as `like`, one that there is, was made; None: from hashes where those of all columns are the
+    same everywhere, from text where not, and not at all where that takes too long.
     """
-    ways = _ways(table) if like is None else [like.partition(":")[0] + ":"]
-    for way in ways:
-        try:
-            with in_snapshot(connection, snapshot):
-                rows, total = _counted(connection, table, way)
-        except psycopg.errors.UndefinedFunction:
-            continue  # a type that can't be hashed, such as json
-        return _table(table, rows, f"{way}{total or 0}")
+    way = _way(table) if like is None else f"{like.partition(':')[0]}:"
     with in_snapshot(connection, snapshot):
-        rows, _ = _counted(connection, table, None)
-    return _table(table, rows, None)
+        rows, total = _counted(connection, table, way)
+    return Table(
+        schema_=table.relation.schema,
+        name=table.relation.name,
+        rows=rows,
+        fingerprint=None if way is None else f"{way}{total or 0}",
+    )
 
 
-def _ways(table: Counted) -> list[str]:
-    ways = [(HASHED, _MOST_HASHED_BYTES), (TEXT, _MOST_TEXT_BYTES)]
-    return [way for way, most in ways if table.bytes <= most]
-
-
-def _table(table: Counted, rows: int, fingerprint: str | None) -> Table:
-    return Table(schema_=table.relation.schema, name=table.relation.name, rows=rows, fingerprint=fingerprint)
+def _way(table: Counted) -> str | None:
+    if table.relation.hashable and table.bytes <= _MOST_HASHED_BYTES:
+        return HASHED
+    return TEXT if table.bytes <= _MOST_TEXT_BYTES else None
 
 
 def _counted(connection: Connection[Any], table: Counted, way: str | None) -> tuple[int, str | None]:

@@ -3,6 +3,7 @@
 Sources: PostgreSQL documentation, "System Catalogs", and "Object Information and Addressing Functions".
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, LiteralString
 
@@ -45,7 +46,7 @@ objects AS (
     SELECT 'pg_class'::regclass, c.oid, 0, c.relnamespace, c.relowner, c.relacl,
            CASE c.relkind WHEN 'S' THEN 's' ELSE 'r' END, CASE c.relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END,
            CASE WHEN c.relkind IN ('v', 'm') THEN concat_ws(' ', c.reloptions, pg_get_viewdef(c.oid))
-           WHEN c.relkind = 'S' THEN (SELECT concat_ws(' ', s.seqtypid::regtype, s.seqstart, s.seqincrement, s.seqmax,
+           WHEN c.relkind = 'S' THEN (SELECT concat_ws(' ', s.seqstart, s.seqincrement, s.seqmax,
                                              s.seqmin, s.seqcache, s.seqcycle)
                                       FROM pg_sequence s WHERE s.seqrelid = c.oid)
            ELSE concat_ws(' ', c.relpersistence, c.reloptions, c.relrowsecurity, c.relforcerowsecurity, c.relreplident,
@@ -57,7 +58,9 @@ objects AS (
     SELECT 'pg_class'::regclass, a.attrelid, a.attnum, c.relnamespace, c.relowner, a.attacl,
            'c', 'TABLE', NULL
     FROM pg_attribute a JOIN tables c ON c.oid = a.attrelid
-    WHERE a.attnum > 0 AND NOT a.attisdropped AND a.attacl IS NOT NULL
+    WHERE a.attnum > 0 AND NOT a.attisdropped
+      AND (a.attacl IS NOT NULL OR cardinality(%(columns)s::text[]) > 0 AND
+           (pg_identify_object('pg_class'::regclass, a.attrelid, a.attnum)).identity = ANY (%(columns)s))
     UNION ALL
     SELECT 'pg_class'::regclass, i.indexrelid, 0, c.relnamespace, NULL, NULL, NULL, NULL,
            pg_get_indexdef(i.indexrelid)
@@ -122,7 +125,7 @@ objects AS (
     WHERE o.oid >= 16384 AND NOT EXISTS (SELECT FROM members m WHERE m.classid = o.class AND m.objid = o.oid)
     UNION ALL
     SELECT 'pg_largeobject'::regclass, l.oid, 0, NULL, l.lomowner, l.lomacl, 'L', 'LARGE OBJECT', NULL
-    FROM pg_largeobject_metadata l WHERE l.lomacl IS NOT NULL)
+    FROM pg_largeobject_metadata l WHERE l.lomacl IS NOT NULL OR l.oid = ANY (%(large_objects)s::oid[]))
 SELECT o.class::oid::int8 AS catalog, o.oid::int8, i.type AS kind, i.identity,
        (SELECT nspname::text FROM pg_namespace WHERE oid = o.schema) AS schema,
        CASE WHEN o.owner IS NOT NULL THEN pg_get_userbyid(o.owner) END AS owner,
@@ -175,12 +178,17 @@ class Found:
     ours: bool
 
 
-def found(connection: Connection[Any]) -> tuple[Found, ...]:
-    """Every object of the database that is no part of an extension."""
+def found(connection: Connection[Any], kept: Iterable[Object] = ()) -> tuple[Found, ...]:
+    """Every object of the database that is no part of an extension.
+
+    Columns and large objects are among them where they have privileges of their own, or had by what is `kept`.
+    """
+    had = {"columns": [one.identity for one in kept if one.kind == "table column"]}
+    had["large_objects"] = [one.identity for one in kept if one.kind == "large object"]
     query = _OBJECTS.replace("{users}", _OF_USERS).replace("{acl}", _ACL.replace("{acl}", "o.acl"))
     query = query.replace("{current}", _ACL.replace("{acl}", _CURRENT))
     with connection.cursor(row_factory=kwargs_row(_found)) as cursor:
-        return tuple(cursor.execute(query.encode()).fetchall())
+        return tuple(cursor.execute(query.encode(), had).fetchall())
 
 
 def _found(

@@ -104,17 +104,18 @@ class _Back:
 
     def objects(self, kept: Mapping[tuple[str, str], Object]) -> None:
         """Grants and revokes until each object has what it had."""
-        for one in found(self.connection):
+        for one in found(self.connection, kept.values()):
             there = kept.get((one.object.kind, one.object.identity))
             if there is None or there.owner is None or there.acl is None or one.address is None:
-                continue
-            if not one.ours:
-                self.lost.append(f'privileges on {there.shown}: it belongs to "{one.object.owner}" here')
                 continue
             wanted = self._wanted(
                 there.acl, former=there.owner, owner=one.object.owner or "", seen=one.current, of=there.shown
             )
-            for change in changes(wanted, one.current):
+            needed = changes(wanted, one.current)
+            if needed and not one.ours:
+                self.lost.append(f'privileges on {there.shown}: it belongs to "{one.object.owner}" here')
+                continue
+            for change in needed:
                 self.connection.execute(_statement(change, one))
 
     def defaults(self, kept: tuple[DefaultPrivileges, ...]) -> None:

@@ -32,6 +32,12 @@ SELECT c.oid::int8, n.nspname AS schema, c.relname AS name, c.relkind::text AS k
        ARRAY(SELECT attname::text FROM pg_attribute
              WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped AND attgenerated <> 'v'
              ORDER BY attname COLLATE "C") AS columns,
+       NOT EXISTS (SELECT FROM pg_attribute a
+                   JOIN pg_type t ON t.oid = a.atttypid
+                   JOIN pg_type e ON e.oid = CASE WHEN t.typcategory = 'A' THEN t.typelem ELSE t.oid END
+                   LEFT JOIN pg_collation l ON l.oid = a.attcollation
+                   WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+                     AND (e.oid <> ALL (%s::regtype[]) OR NOT coalesce(l.collisdeterministic, true))) AS hashable,
        c.relrowsecurity AND row_security_active(c.oid) AS hidden,
        c.relforcerowsecurity AS forced,
        c.relkind = 'm' OR has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT') AS readable
@@ -43,6 +49,13 @@ WHERE c.relkind IN ('r', 'p', 'm') AND c.relpersistence <> 't'
   AND c.oid NOT IN (SELECT objid FROM members)
 ORDER BY c.oid
 """
+
+_HASHABLE = """
+bool bytea bpchar cidr date float4 float8 inet int2 int4 int8 interval jsonb macaddr name numeric text time timestamp
+timestamptz timetz uuid varbit varchar bit
+"""
+"""Types whose values have the same hash everywhere. An enum's, or a regclass's, is that of an oid; a collation that is
+not deterministic goes by its library's version."""
 
 # pg_class as the snapshot has it against the file as it is now. A materialized view's rows are made anew by a restore.
 _REWRITTEN: LiteralString = """
@@ -59,7 +72,7 @@ _LOCKED_AT_ONCE = 200
 def relations(connection: Connection[Any]) -> tuple[Relation, ...]:
     """All tables but temporary ones and those of extensions."""
     with connection.cursor(row_factory=kwargs_row(_relation)) as cursor:
-        return tuple(cursor.execute(_RELATIONS).fetchall())
+        return tuple(cursor.execute(_RELATIONS, (_HASHABLE.split(),)).fetchall())
 
 
 def _relation(*, columns: list[str], **values: Any) -> Relation:

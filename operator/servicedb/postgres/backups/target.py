@@ -159,27 +159,28 @@ class Target:
         with translated():
             return give_back(self._connection, manifest, kept, self.standing, called)
 
-    def look(self, recorded: Sequence[Table], parallel: int) -> Restored:
-        """What is there now, with fingerprints made as the `recorded` ones were."""
+    def counts(self, recorded: Sequence[Table], parallel: int) -> list[Table]:
+        """The rows of those `recorded` that are here, with fingerprints made as theirs were."""
         fingerprints = {(one.schema_, one.name): one.fingerprint for one in recorded}
         with translated():
-            whole = objects(self._connection)
             tables = [one for one in counted(relations(self._connection)) if _name(one) in fingerprints]
-            sequences = facts_of.sequences(self._connection)
-            extensions = facts_of.extensions(self._connection)
-            descending = facts_of.descending(self._connection)
+        shares = [tables[number::parallel] for number in range(parallel)]
         with ThreadPoolExecutor(parallel) as pool:
-            shares = [tables[number::parallel] for number in range(parallel)]
-            rows = [row for share in pool.map(lambda share: self._count(share, fingerprints), shares) for row in share]
-        return Restored(
-            tables=rows,
-            sequences=sequences,
-            extensions=extensions,
-            objects=whole.objects,
-            large_objects=whole.large_objects,
-            server_version=self.standing.server_version,
-            descending=descending,
-        )
+            return [row for share in pool.map(lambda one: self._count(one, fingerprints), shares) for row in share]
+
+    def look(self, rows: Sequence[Table]) -> Restored:
+        """What is there besides `rows`, now."""
+        with translated():
+            whole = objects(self._connection)
+            return Restored(
+                tables=rows,
+                sequences=facts_of.sequences(self._connection),
+                extensions=facts_of.extensions(self._connection),
+                objects=whole.objects,
+                large_objects=whole.large_objects,
+                server_version=self.standing.server_version,
+                descending=facts_of.descending(self._connection),
+            )
 
     def _count(self, tables: Collection[Counted], fingerprints: Mapping[tuple[str, str], str | None]) -> list[Table]:
         if not tables:

@@ -8,6 +8,7 @@ from psycopg import Connection, sql
 from servicedb.errors import Terminal
 from servicedb.plan.migrations.adoption import Foreign, Row, taken_over
 from servicedb.plan.migrations.formats import Migration
+from servicedb.plan.migrations.history import Applied
 from servicedb.postgres.migrations.history import Scope, as_ourselves, begin, read
 
 
@@ -19,21 +20,36 @@ def adopt(
     The table of the other tool stays as it is. Raises Terminal where it can't be read, or says that one failed.
     """
     with connection.transaction():
-        path = _value(
-            connection, "SELECT pg_catalog.to_regclass(%s)::pg_catalog.oid", _quoted(connection, foreign.table)
-        )
+        table = table_of(connection, foreign)
         as_ourselves(connection)
-        if read(connection, scope).applied or path is None:
+        if read(connection, scope).applied:
             return 0
-        # A view could run another role's functions as the one that looks.
-        if _value(connection, "SELECT relkind::text FROM pg_class WHERE oid = %s", path) not in ("r", "p"):
-            raise Terminal("UnreadableHistory", f"{foreign.table} is no table; name the one that holds the versions")
-        name = _value(connection, "SELECT %s::oid::regclass::text", path)
-        rows = _rows(connection, name, foreign)
-        found = taken_over(rows, foreign, source)
+        found = of_others(connection, table, foreign, source)
         for one in found:
             begin(connection, scope, one, source_digest=source_digest)
     return len(found)
+
+
+def table_of(connection: Connection[Any], foreign: Foreign) -> int | None:
+    """The OID of the other tool's table, as the session itself would find it; None where there is none."""
+    found = _value(connection, "SELECT pg_catalog.to_regclass(%s)::pg_catalog.oid", _quoted(connection, foreign.table))
+    return None if found is None else int(found)
+
+
+def of_others(
+    connection: Connection[Any], table: int | None, foreign: Foreign, source: Sequence[Migration]
+) -> list[Applied]:
+    """What the other tool has applied, as a history of ours would have it. With search_path = pg_catalog.
+
+    Raises what `adopt` raises.
+    """
+    if table is None:
+        return []
+    # A view could run another role's functions as the one that looks.
+    if _value(connection, "SELECT relkind::text FROM pg_class WHERE oid = %s", table) not in ("r", "p"):
+        raise Terminal("UnreadableHistory", f"{foreign.table} is no table; name the one that holds the versions")
+    name = _value(connection, "SELECT %s::oid::regclass::text", table)
+    return taken_over(_rows(connection, name, foreign), foreign, source)
 
 
 def _rows(connection: Connection[Any], table: str, foreign: Foreign) -> list[Row]:

@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from psycopg import Connection, sql
@@ -17,7 +17,7 @@ from servicedb.plan.migrations.problems import Place
 from servicedb.plan.migrations.script import Script
 from servicedb.plan.migrations.up import Apply, TakeChecksum
 from servicedb.postgres.migrations import history, seeds, transactional
-from servicedb.postgres.migrations.adopt import adopt
+from servicedb.postgres.migrations.adopt import adopt, of_others, table_of
 from servicedb.postgres.migrations.blockers import Blocker, Watch
 from servicedb.postgres.migrations.history import Scope, bookkeeping
 from servicedb.postgres.migrations.run import failing_at
@@ -28,10 +28,27 @@ from servicedb.postgres.migrations.tables import exists, prepare
 T = TypeVar("T")
 
 
-def look(connect_to: Connect, scope: Scope, guards: Guards) -> History:
-    """The history as it is, without a lock and without making one where there is none."""
-    with connect(connect_to, guards) as connection, failing_at(None), bookkeeping(connection):
-        return history.read(connection, scope) if exists(connection) else History()
+def look(
+    connect_to: Connect, scope: Scope, guards: Guards, theirs: Foreign | None = None, source: Sequence[Migration] = ()
+) -> History:
+    """The history as it is, without a lock and without making one where there is none.
+
+    Where it is empty, what would be taken over of `theirs`, another tool's. Raises what taking it over would.
+    """
+    with connect(connect_to, guards) as connection, failing_at(None):
+        _see(connection, scope)
+        table = table_of(connection, theirs) if theirs is not None else None
+        with bookkeeping(connection):
+            found = history.read(connection, scope) if exists(connection) else History()
+            if theirs is None or found.applied:
+                return found
+            return replace(found, applied=tuple(of_others(connection, table, theirs, source)))
+
+
+def _see(connection: Connection[Any], scope: Scope) -> None:
+    """A tenant's session sees its schema, and what all share."""
+    if scope.schema:
+        connection.execute(sql.SQL("SET search_path = {}, extensions").format(sql.Identifier(scope.schema)))
 
 
 @dataclass(slots=True)
@@ -67,7 +84,7 @@ class Work:
         with failing_at(None):
             if before is None:
                 prepare(self._connection)
-            self._set_path()
+            _see(self._connection, self.scope)
 
     def refresh(self) -> bool:
         """The session as if it were new, with the lock all the while: nobody else has come to the history. False where
@@ -76,13 +93,8 @@ class Work:
             self.renew()
             return False
         with failing_at(None):
-            self._set_path()
+            _see(self._connection, self.scope)
         return True
-
-    def _set_path(self) -> None:
-        if self.scope.schema:
-            path = sql.SQL("SET search_path = {}, extensions").format(sql.Identifier(self.scope.schema))
-            self._connection.execute(path)
 
     def close(self) -> None:
         if self._held is not None:

@@ -1,0 +1,2 @@
+DROP FUNCTION holds_role(uuid, text, uuid);
+DROP TABLE role_assignments;

@@ -1,2 +1,0 @@
--- servicedb: no-transaction
-CREATE INDEX CONCURRENTLY applications_by_state ON applications (state, received_at);

@@ -1,0 +1,83 @@
+"""The systems in manifests/examples/: what they name is there, and what is there is named."""
+
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+import yaml
+from pydantic import BaseModel
+from servicedb.api.database_server import DatabaseServer
+from servicedb.api.migration_run import MigrationRun
+from servicedb.api.service_database import ServiceDatabase
+from servicedb.plan.migrations.source import read_source
+
+EXAMPLES: Final = Path(__file__).parents[2] / "manifests" / "examples"
+SYSTEMS: Final = sorted(folder.name for folder in EXAMPLES.iterdir())
+MODELS: Final[dict[str, type[BaseModel]]] = {
+    "DatabaseServer": DatabaseServer,
+    "ServiceDatabase": ServiceDatabase,
+    "MigrationRun": MigrationRun,
+}
+
+
+def kustomization(system: str) -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load((EXAMPLES / system / "kustomization.yaml").read_text())
+    return found
+
+
+def manifests(system: str) -> list[dict[str, Any]]:
+    files = [EXAMPLES / system / name for name in kustomization(system)["resources"]]
+    return [document for file in files for document in yaml.safe_load_all(file.read_text())]
+
+
+def config_maps(system: str) -> dict[str, list[Path]]:
+    return {
+        generator["name"]: [EXAMPLES / system / file for file in generator["files"]]
+        for generator in kustomization(system)["configMapGenerator"]
+    }
+
+
+def named(system: str, kind: str) -> set[str]:
+    return {one["metadata"]["name"] for one in manifests(system) if one["kind"] == kind}
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_its_objects_are_what_the_kinds_take(system: str) -> None:
+    for document in manifests(system):
+        if document["kind"] in MODELS:
+            MODELS[document["kind"]].model_validate({**document, "metadata": {**document["metadata"], "uid": "u"}})
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_one_namespace_holds_all_of_it_but_the_server(system: str) -> None:
+    (namespace,) = named(system, "Namespace")
+    for one in manifests(system):
+        if one["kind"] in MODELS:
+            assert one["metadata"].get("namespace") == (None if one["kind"] == "DatabaseServer" else namespace)
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_what_its_objects_refer_to_is_there(system: str) -> None:
+    for one in manifests(system):
+        match one["kind"]:
+            case "ServiceDatabase":
+                assert one["spec"]["serverRef"]["name"] in named(system, "DatabaseServer")
+            case "MigrationRun":
+                assert one["spec"]["databaseRef"]["name"] in named(system, "ServiceDatabase")
+                sources = {source["name"] for source in one["spec"]["source"].get("configMaps", ())}
+                assert sources <= config_maps(system).keys()
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_every_sql_file_is_applied_and_can_be_read(system: str) -> None:
+    """A migration that no ConfigMap names would be forgotten in silence."""
+    for files in config_maps(system).values():
+        assert read_source({file.name: file.read_bytes() for file in files}).migrations
+    listed = {file for files in config_maps(system).values() for file in files}
+    assert listed == {*(EXAMPLES / system).rglob("*.sql")}
+
+
+def test_no_two_systems_share_a_server_object() -> None:
+    """A DatabaseServer is of the whole cluster: the second system applied would change the first's."""
+    servers = [server for system in SYSTEMS for server in named(system, "DatabaseServer")]
+    assert len(servers) == len({*servers})
