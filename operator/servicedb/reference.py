@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
-from servicedb.api.common import ACKNOWLEDGE, API_VERSION, CONFIRM_DELETE, RECONCILE_AT, RECREATE, ROTATE_AT
+from servicedb.api.common import ACKNOWLEDGE, API_VERSION, CONFIRM_DELETE, RECONCILE_AT, RECREATE, ROTATE_AT, RUN_AT
 from servicedb.api.crd import KINDS, Schema, crds
 from servicedb.api.schema import VALIDATIONS
 from servicedb.plan.parameters import ALLOWED
@@ -14,10 +14,11 @@ HEADER: Final = (
 
 ANNOTATIONS: Final = {
     RECONCILE_AT: (
-        ("DatabaseServer", "ServiceDatabase", "MigrationRun"),
+        ("DatabaseServer", "ServiceDatabase", "MigrationRun", "BackupSchedule", "DatabaseBackup", "DatabaseRestore"),
         "Any new value has the object looked at at once, all of it.",
     ),
     ROTATE_AT: (("ServiceDatabase",), "Any new value has all credentials of the object renewed."),
+    RUN_AT: (("BackupSchedule",), "Any new value has each database of the schedule backed up now."),
     RECREATE: (
         ("ServiceDatabase",),
         "Permits an empty database in place of one that is gone. The condition's message has the value, which is good "

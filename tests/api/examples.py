@@ -195,6 +195,132 @@ FULL_RUN: Final[Manifest] = {
 }
 
 
+_KEY: Final = "7460912309412309412-16384/20260301T020000Z-0123abcd/manifest.json"
+
+_S3: Final[Manifest] = {
+    "bucket": "backups",
+    "prefix": "kyc/onboarding",
+    "endpoint": "https://s3.example.org:9000",
+    "region": "eu-central-1",
+    "forcePathStyle": True,
+    "writeSecretRef": {"name": "backups-write"},
+    "readSecretRef": {"name": "backups-read"},
+    "pruneSecretRef": {"name": "backups-prune"},
+}
+
+_JOB: Final[Manifest] = {name: value for name, value in FULL_RUN["spec"]["job"].items() if name != "deadline"}
+
+MINIMAL_SCHEDULE: Final[Manifest] = {
+    "apiVersion": "servicedb.io/v1alpha1",
+    "kind": "BackupSchedule",
+    "metadata": {"name": "nightly", "namespace": "kyc"},
+    "spec": {
+        "databaseRefs": [{"name": "onboarding"}],
+        "schedule": "0 2 * * *",
+        "storage": {"s3": {"bucket": "backups", "writeSecretRef": {"name": "backups"}}},
+    },
+}
+
+FULL_SCHEDULE: Final[Manifest] = {
+    "apiVersion": "servicedb.io/v1alpha1",
+    "kind": "BackupSchedule",
+    "metadata": {"name": "nightly", "namespace": "kyc"},
+    "spec": {
+        "databaseRefs": [{"name": "onboarding"}],
+        "schedule": "0 2 * * MON-FRI",
+        "timeZone": "Europe/Berlin",
+        "spread": "10m",
+        "startingDeadline": "600s",
+        "deadline": "4h",
+        "suspend": False,
+        "storage": {"s3": _S3},
+        "copies": [{"name": "far", "s3": _S3}],
+        "encryption": {"ageRecipients": ["age1" + "q" * 58], "identitySecretRef": {"name": "backups-identity"}},
+        "compression": {"level": 3},
+        "parallel": 2,
+        "retention": {
+            "keepLast": 7,
+            "keepWithin": "30d",
+            "keepDaily": 30,
+            "keepWeekly": 8,
+            "keepMonthly": 12,
+            "minimum": 1,
+            "maxPrunesPerRun": 10,
+            "timeZone": "Etc/UTC",
+        },
+        "verify": {
+            "schedule": "0 3 * * 0",
+            "serverRef": {"name": "scratch"},
+            "allowSameServer": False,
+            "maxSize": "50Gi",
+            "assertions": [{"name": "rows", "sql": "SELECT count(*) > 0 FROM public.applications", "expect": "t"}],
+        },
+        "objectives": {"recoveryPoint": "26h", "recoveryTime": "1h"},
+        "deletion": {"policy": "Retain"},
+        "job": _JOB,
+    },
+}
+
+MINIMAL_BACKUP: Final[Manifest] = {
+    "apiVersion": "servicedb.io/v1alpha1",
+    "kind": "DatabaseBackup",
+    "metadata": {"name": "before-release", "namespace": "kyc"},
+    "spec": {"databaseRef": {"name": "onboarding"}, "scheduleRef": {"name": "nightly"}},
+}
+
+FULL_BACKUP: Final[Manifest] = {
+    "apiVersion": "servicedb.io/v1alpha1",
+    "kind": "DatabaseBackup",
+    "metadata": {"name": "before-release", "namespace": "kyc"},
+    "spec": {
+        "key": _KEY,
+        "databaseRef": {"name": "onboarding"},
+        "scheduleRef": {"name": "nightly"},
+        "storage": {"s3": _S3},
+        "encryption": FULL_SCHEDULE["spec"]["encryption"],
+        "pinned": True,
+    },
+}
+
+MINIMAL_RESTORE: Final[Manifest] = {
+    "apiVersion": "servicedb.io/v1alpha1",
+    "kind": "DatabaseRestore",
+    "metadata": {"name": "onboarding-again", "namespace": "kyc"},
+    "spec": {
+        "source": {"backupRef": {"name": "before-release"}},
+        "target": {"databaseRef": {"name": "onboarding-again"}},
+    },
+}
+
+FULL_RESTORE: Final[Manifest] = {
+    "apiVersion": "servicedb.io/v1alpha1",
+    "kind": "DatabaseRestore",
+    "metadata": {"name": "onboarding-again", "namespace": "kyc"},
+    "spec": {
+        "source": {"key": _KEY, "storage": {"s3": _S3}},
+        "target": {"databaseRef": {"name": "onboarding-again"}},
+        "overwrite": "RenameOld",
+        "schemas": ["public"],
+        "tables": ["public.applications"],
+        "parallel": 4,
+        "identitySecretRef": {"name": "backups-identity"},
+        "deadline": "12h",
+        "job": _JOB,
+    },
+}
+
+MINIMAL_EXAMPLES: Final = (
+    MINIMAL_SERVER,
+    MINIMAL_DATABASE,
+    MINIMAL_RUN,
+    MINIMAL_SCHEDULE,
+    MINIMAL_BACKUP,
+    MINIMAL_RESTORE,
+)
+FULL_EXAMPLES: Final = (FULL_SERVER, FULL_DATABASE, FULL_RUN, FULL_SCHEDULE, FULL_BACKUP, FULL_RESTORE)
+"""Every kind once: in the one with no more than it needs, in the other with every field."""
+
+
 def changed(manifest: Manifest, changes: dict[str, Any]) -> Manifest:
     """A copy of `manifest` with other fields, each by its dotted path, such as spec.tls.mode; GONE removes one.
 

@@ -53,6 +53,30 @@ def run_manifests() -> SearchStrategy[Manifest]:
     )
 
 
+def schedule_manifests() -> SearchStrategy[Manifest]:
+    return (
+        _values(_SPECS["BackupSchedule"], "spec")
+        .map(_consistent_schedule)
+        .map(lambda spec: _manifest("BackupSchedule", {"name": "generated", "namespace": "default"}, spec))
+    )
+
+
+def backup_manifests() -> SearchStrategy[Manifest]:
+    return (
+        _values(_SPECS["DatabaseBackup"], "spec")
+        .map(_consistent_backup)
+        .map(lambda spec: _manifest("DatabaseBackup", {"name": "generated", "namespace": "default"}, spec))
+    )
+
+
+def restore_manifests() -> SearchStrategy[Manifest]:
+    return (
+        _values(_SPECS["DatabaseRestore"], "spec")
+        .map(_consistent_restore)
+        .map(lambda spec: _manifest("DatabaseRestore", {"name": "generated", "namespace": "default"}, spec))
+    )
+
+
 def _manifest(kind: str, metadata: dict[str, Any], spec: Any) -> Manifest:
     return {"apiVersion": "servicedb.io/v1alpha1", "kind": kind, "metadata": metadata, "spec": spec}
 
@@ -81,7 +105,8 @@ def _values(schema: dict[str, Any], name: str) -> SearchStrategy[Any]:
                 required, optional={part: values for part, values in parts.items() if part not in required}
             )
         case _:
-            return st.dictionaries(_KEYS[name], _values(schema["additionalProperties"], name), max_size=4)
+            values = _values(schema["additionalProperties"], name)
+            return st.dictionaries(_KEYS[name], values, min_size=schema.get("minProperties", 0), max_size=4)
 
 
 def _strings(schema: dict[str, Any]) -> SearchStrategy[str]:
@@ -156,6 +181,42 @@ def _consistent_run(spec: dict[str, Any]) -> dict[str, Any]:
     else:
         for column in ("versionColumn", "nameColumn"):
             adopted.pop(column, None)
+    return spec
+
+
+def _consistent_schedule(spec: dict[str, Any]) -> dict[str, Any]:
+    if spec.get("databaseRefs"):
+        spec.pop("selector", None)
+    elif "selector" not in spec:
+        spec["databaseRefs"] = [{"name": "onboarding"}]
+    for place in (spec["storage"], *spec.get("copies", ())):
+        _keep_one(place, ("s3", "volume"), {"bucket": "backups"})
+    rules = ("keepLast", "keepWithin", "keepDaily", "keepWeekly", "keepMonthly")
+    if "retention" in spec and not any(rule in spec["retention"] for rule in rules):
+        spec["retention"]["keepLast"] = 1
+    if "verify" in spec and "encryption" in spec:
+        spec["encryption"].setdefault("identitySecretRef", {"name": "identity"})
+    return spec
+
+
+def _consistent_backup(spec: dict[str, Any]) -> dict[str, Any]:
+    if "key" not in spec:
+        spec.setdefault("databaseRef", {"name": "onboarding"})
+    if "storage" in spec:
+        _keep_one(spec["storage"], ("s3", "volume"), {"bucket": "backups"})
+    else:
+        spec.setdefault("scheduleRef", {"name": "nightly"})
+        spec.pop("encryption", None)
+    return spec
+
+
+def _consistent_restore(spec: dict[str, Any]) -> dict[str, Any]:
+    source = spec["source"]
+    if "key" in source and "storage" in source:
+        source.pop("backupRef", None)
+        _keep_one(source["storage"], ("s3", "volume"), {"bucket": "backups"})
+    else:
+        spec["source"] = {"backupRef": source.get("backupRef", {"name": "nightly"})}
     return spec
 
 

@@ -1,6 +1,20 @@
 """Specs that the API server takes, and ones that it refuses with what it says: (name, base, changes[, told])."""
 
-from tests.api.examples import FULL_DATABASE, FULL_RUN, FULL_SERVER, GONE, MINIMAL_DATABASE, MINIMAL_RUN, MINIMAL_SERVER
+from tests.api.examples import (
+    FULL_BACKUP,
+    FULL_DATABASE,
+    FULL_RESTORE,
+    FULL_RUN,
+    FULL_SCHEDULE,
+    FULL_SERVER,
+    GONE,
+    MINIMAL_BACKUP,
+    MINIMAL_DATABASE,
+    MINIMAL_RESTORE,
+    MINIMAL_RUN,
+    MINIMAL_SCHEDULE,
+    MINIMAL_SERVER,
+)
 
 SEVENTEEN_ROLES = [{"name": f"role{n}", "access": "ReadOnly", "secretName": f"secret-{n}"} for n in range(17)]
 
@@ -75,6 +89,19 @@ GOOD = [
     ("files in a run itself", MINIMAL_RUN,
      {"spec.source": {"inline": [{"name": "seeds/dev/V1__x.sql", "content": "SELECT 1;\n"}]}}),
     ("all the way back", MINIMAL_RUN, {"spec.action": "Down", "spec.target": "0"}),
+    ("the least of a schedule", MINIMAL_SCHEDULE, {}),
+    ("all of a schedule", FULL_SCHEDULE, {}),
+    ("databases by labels", MINIMAL_SCHEDULE,
+     {"spec.databaseRefs": GONE, "spec.selector": {"matchLabels": {"example.org/team": "kyc"}}}),
+    ("a word for a schedule", MINIMAL_SCHEDULE,
+     {"spec.schedule": "@hourly", "spec.timeZone": "America/Argentina/Salta"}),
+    ("backups on a volume", MINIMAL_SCHEDULE, {"spec.storage": {"volume": {"claimName": "backups", "path": "kyc/a"}}}),
+    ("200 databases", MINIMAL_SCHEDULE, {"spec.databaseRefs": [{"name": f"{'d' * 240}{n}"} for n in range(200)]}),
+    ("the least of a backup", MINIMAL_BACKUP, {}),
+    ("all of a backup", FULL_BACKUP, {}),
+    ("a backup of nobody here", FULL_BACKUP, {"spec.databaseRef": GONE}),
+    ("the least of a restore", MINIMAL_RESTORE, {}),
+    ("all of a restore", FULL_RESTORE, {}),
     ("the least of a database", MINIMAL_DATABASE, {}),
     ("all of a database", FULL_DATABASE, {}),
     ("a database that was made by others", MINIMAL_DATABASE, {"spec.databaseName": 'Old "Orders" (2019)'}),
@@ -125,6 +152,9 @@ TAKEN_KEY = "a key of spec.credentials.secretTemplate is one that servicedb writ
 TAKEN_ROLE = "are taken: choose another name for the extra role"
 LOCALE = "spec.localeProvider ICU or Builtin needs spec.locale: add it, such as en-US or C.UTF-8"
 ONE_SOURCE = "spec.source takes exactly one of configMaps, image and inline: leave the others out"
+ONE_PLACE = "a storage takes exactly one of s3 and volume: leave the other out"
+WHICH_DATABASES = "spec takes exactly one of databaseRefs and selector: leave the other out"
+ONE_BACKUP = "spec.source takes either a backupRef, or a key with its storage: leave the other out"
 NEEDS_TARGET = "spec.action Down needs a version as spec.target: name the one to go back to, or 0 for none"
 
 BROKEN_RULES = [
@@ -199,6 +229,26 @@ BROKEN_RULES = [
     ("no source", MINIMAL_RUN, {"spec.source": {}}, ONE_SOURCE),
     ("two ways to name tenants", FULL_RUN, {"spec.tenants.list": ["a"]},
      "spec.tenants takes exactly one of pattern, list and query: leave the others out"),
+    ("two places in one", FULL_SCHEDULE, {"spec.storage.volume": {"claimName": "x"}}, ONE_PLACE),
+    ("no place", MINIMAL_SCHEDULE, {"spec.storage": {}}, ONE_PLACE),
+    ("two places in a copy", FULL_SCHEDULE, {"spec.copies.0.volume": {"claimName": "x"}}, ONE_PLACE),
+    ("no databases", MINIMAL_SCHEDULE, {"spec.databaseRefs": GONE}, WHICH_DATABASES),
+    ("an empty list of databases", MINIMAL_SCHEDULE, {"spec.databaseRefs": []}, WHICH_DATABASES),
+    ("databases by name and by labels", MINIMAL_SCHEDULE,
+     {"spec.selector": {"matchLabels": {"a": "b"}}}, WHICH_DATABASES),
+    ("a retention that keeps nothing", MINIMAL_SCHEDULE, {"spec.retention": {"minimum": 3}},
+     "spec.retention without a rule would keep next to nothing: give keepLast"),
+    ("nothing to verify with", FULL_SCHEDULE, {"spec.encryption.identitySecretRef": GONE},
+     "spec.verify needs spec.encryption.identitySecretRef: what is encrypted can't be restored without it"),
+    ("a backup of nothing", MINIMAL_BACKUP, {"spec.databaseRef": GONE},
+     "spec needs a databaseRef to back up, or the key of a backup that there is: add one of them"),
+    ("a backup to nowhere", MINIMAL_BACKUP, {"spec.scheduleRef": GONE},
+     "spec needs a storage, or a scheduleRef that has one: add one of them"),
+    ("an encryption of its own in the schedule's storage", MINIMAL_BACKUP,
+     {"spec.encryption": FULL_SCHEDULE["spec"]["encryption"]}, "spec.encryption belongs to spec.storage"),
+    ("two backups in one", FULL_RESTORE, {"spec.source.backupRef": {"name": "x"}}, ONE_BACKUP),
+    ("a key without its storage", FULL_RESTORE, {"spec.source.storage": GONE}, ONE_BACKUP),
+    ("no backup", MINIMAL_RESTORE, {"spec.source": {}}, ONE_BACKUP),
     ("back to nowhere", MINIMAL_RUN, {"spec.action": "Down"}, NEEDS_TARGET),
     ("back to the latest", MINIMAL_RUN, {"spec.action": "Down", "spec.target": "Latest"}, NEEDS_TARGET),
     ("seeds of no environment", MINIMAL_RUN, {"spec.action": "ClearSeeds"},
@@ -282,6 +332,45 @@ BAD_VALUES = [
         for path in ("/a", "../a", "a/../b", "a/", ".a")
     ),
     ("a decision without a digest", FULL_RUN, {"spec.decisions.0.digest": "sha256:1"}, "spec.decisions[0].digest"),
+    *(
+        (f"schedule {line!r}", MINIMAL_SCHEDULE, {"spec.schedule": line}, "spec.schedule")
+        for line in ("", "0 2 * *", "0 2 * * * *", "@every 1h", "TZ=UTC 0 2 * * *", "0 2 * * *\n", "0  2 * * *",
+                     "$(id) * * * *")
+    ),
+    *(
+        (f"time zone {zone!r}", MINIMAL_SCHEDULE, {"spec.timeZone": zone}, "spec.timeZone")
+        for zone in ("", "../../etc/passwd", "Europe/", "/Europe", "Europe Berlin", "UTC\n")
+    ),
+    *(
+        (f"prefix {prefix!r}", MINIMAL_SCHEDULE, {"spec.storage.s3.prefix": prefix}, "spec.storage.s3.prefix")
+        for prefix in ("/a", "a/", "a//b", "..", "a/../b", ".hidden", "a b", "a?endpoint=http://evil", "a#b", "a%2e")
+    ),
+    *(
+        (f"endpoint {url!r}", MINIMAL_SCHEDULE, {"spec.storage.s3.endpoint": url}, "spec.storage.s3.endpoint")
+        for url in ("s3.example.org", "ftp://x", "https://user:pw@x", "https://x/path", "https://x?y=z", "file:///etc")
+    ),
+    *(
+        (f"bucket {name!r}", MINIMAL_SCHEDULE, {"spec.storage.s3.bucket": name}, "spec.storage.s3.bucket")
+        for name in ("ab", "Backups", "a/b", "a b", "-ab", "x" * 64)
+    ),
+    *(
+        (f"path {path!r} on a volume", MINIMAL_SCHEDULE,
+         {"spec.storage": {"volume": {"claimName": "x", "path": path}}}, "spec.storage.volume.path")
+        for path in ("..", "/etc", "a/../../b", "a/.x")
+    ),
+    *(
+        (f"recipient {text!r}", FULL_SCHEDULE, {"spec.encryption.ageRecipients": [text]}, "ageRecipients[0]")
+        for text in ("", "age1", "AGE-SECRET-KEY-1" + "Q" * 43, "age1" + "b" * 58, "age1" + "q" * 58 + "\n")
+    ),
+    *(
+        (f"key {key!r}", FULL_BACKUP, {"spec.key": key}, "spec.key")
+        for key in ("", "x", "../manifest.json", "1-1/20260301T020000Z-0123abcd/schema.zst",
+                    "1-1/20260301T020000Z-0123ABCD/manifest.json", "/1-1/20260301T020000Z-0123abcd/manifest.json")
+    ),
+    ("201 databases", MINIMAL_SCHEDULE,
+     {"spec.databaseRefs": [{"name": f"d{n}"} for n in range(201)]}, "spec.databaseRefs"),
+    ("no labels to select by", MINIMAL_SCHEDULE,
+     {"spec.databaseRefs": GONE, "spec.selector": {"matchLabels": {}}}, "spec.selector.matchLabels"),
     ("no app", MINIMAL_DATABASE, {"spec.roles": {"migrator": {"secretName": "x"}}}, "spec.roles.app"),
     ("no server", MINIMAL_DATABASE, {"spec.serverRef": GONE}, "spec.serverRef"),
     ("a server in a namespace", MINIMAL_DATABASE, {"spec.serverRef.namespace": "x"}, "spec.serverRef.namespace"),

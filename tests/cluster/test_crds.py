@@ -1,25 +1,31 @@
 """What the API server takes and refuses, and the sentence that it says."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from hypothesis.strategies import SearchStrategy
 from servicedb.api.common import Object
 from servicedb.api.crd import KINDS, crds
 from servicedb.api.strings import Duration
 
 from tests.api.examples import (
-    FULL_DATABASE,
-    FULL_RUN,
-    FULL_SERVER,
+    FULL_EXAMPLES,
     MINIMAL_DATABASE,
-    MINIMAL_RUN,
-    MINIMAL_SERVER,
+    MINIMAL_EXAMPLES,
     Manifest,
     changed,
 )
-from tests.api.generated import database_manifests, run_manifests, server_manifests
+from tests.api.generated import (
+    backup_manifests,
+    database_manifests,
+    restore_manifests,
+    run_manifests,
+    schedule_manifests,
+    server_manifests,
+)
 from tests.api.violations import Violation, violations
 from tests.cluster.api_server import ApiServer, placed
 from tests.cluster.crd_cases import BAD_VALUES, BROKEN_RULES, GOOD
@@ -53,11 +59,7 @@ def test_a_bad_value_is_refused_by_name(
 
 @pytest.mark.parametrize(
     "violation",
-    [
-        violation
-        for example in (FULL_SERVER, FULL_DATABASE, FULL_RUN)
-        for violation in violations(example, SCHEMAS[example["kind"]])
-    ],
+    [violation for example in FULL_EXAMPLES for violation in violations(example, SCHEMAS[example["kind"]])],
     ids=str,
 )
 def test_every_bound_of_the_schema_holds(violation: Violation, api: ApiServer, namespace: str) -> None:
@@ -92,6 +94,18 @@ def test_the_api_server_takes_what_is_generated_for_runs(manifest: Manifest, api
     assert api.verdict(placed(manifest, namespace)) == ""
 
 
+@pytest.mark.parametrize("manifests", [schedule_manifests, backup_manifests, restore_manifests])
+def test_the_api_server_takes_what_is_generated_for_backups(
+    manifests: Callable[[], SearchStrategy[Manifest]], api: ApiServer, namespace: str
+) -> None:
+    @given(manifest=manifests())
+    @settings(AGAINST_A_SERVER, max_examples=50)
+    def taken(manifest: Manifest) -> None:
+        assert api.verdict(placed(manifest, namespace)) == ""
+
+    taken()
+
+
 DURATIONS = st.from_regex(r"(0|[1-9][0-9]{0,5})(ms|s|m|h|d)", fullmatch=True)
 
 
@@ -105,7 +119,7 @@ def test_the_rule_in_cel_and_the_models_compare_durations_alike(
     assert (api.verdict(placed(changed(MINIMAL_DATABASE, changes), namespace)) == "") == shorter
 
 
-@pytest.mark.parametrize("base", [MINIMAL_SERVER, MINIMAL_DATABASE, MINIMAL_RUN], ids=lambda manifest: manifest["kind"])
+@pytest.mark.parametrize("base", MINIMAL_EXAMPLES, ids=lambda manifest: manifest["kind"])
 def test_the_api_server_and_the_models_fill_in_the_same(base: Manifest, api: ApiServer, namespace: str) -> None:
     stored = api.create(placed(base, namespace), dry_run=True)
     model = MODELS[base["kind"]]

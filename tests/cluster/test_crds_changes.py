@@ -10,11 +10,15 @@ from servicedb.api.crd import definition
 from servicedb.api.database_server import RESOURCE, DatabaseServer
 
 from tests.api.examples import (
+    FULL_BACKUP,
     FULL_DATABASE,
+    FULL_SCHEDULE,
     FULL_SERVER,
     GONE,
     MINIMAL_DATABASE,
+    MINIMAL_RESTORE,
     MINIMAL_RUN,
+    MINIMAL_SCHEDULE,
     MINIMAL_SERVER,
     Manifest,
     changed,
@@ -46,6 +50,7 @@ ENCODING = "spec.encoding cannot be changed, a database is made with it: make an
 LOCALE = "spec.locale cannot be changed, added or removed, a database is made with it"
 PROVIDER = "spec.localeProvider cannot be changed, added or removed, a database is made with it"
 NAMING = "spec.naming cannot be changed, since databases are named by it: make another DatabaseServer"
+RESTORED_ONCE = "spec cannot be changed, a restore is made once: make another DatabaseRestore"
 NAME_CHANGED = (
     "spec.databaseName cannot be changed or removed: put orders back, or delete this ServiceDatabase and make another"
 )
@@ -76,6 +81,26 @@ IMMUTABLE: list[tuple[str, Manifest, dict[str, Any], dict[str, Any], str]] = [
         {},
         {"spec.set": "reports"},
         "spec.set cannot be changed, it names the history: make another MigrationRun for that set",
+    ),
+    *(
+        (f"another {field} of a backup", FULL_BACKUP, {}, {path: value}, f"spec.{field} cannot be changed")
+        for field, path, value in (
+            ("key", "spec.key", "1-1/20260301T020000Z-0123abcd/manifest.json"),
+            ("key", "spec.key", GONE),
+            ("databaseRef", "spec.databaseRef.name", "other"),
+            ("scheduleRef", "spec.scheduleRef", GONE),
+            ("storage", "spec.storage.s3.bucket", "other"),
+            ("encryption", "spec.encryption", GONE),
+        )
+    ),
+    *(
+        (f"another {path} of a restore", MINIMAL_RESTORE, {}, {path: value}, RESTORED_ONCE)
+        for path, value in (
+            ("spec.overwrite", "RenameOld"),
+            ("spec.parallel", 3),
+            ("spec.source.backupRef.name", "other"),
+            ("spec.schemas", ["public"]),
+        )
     ),
     ("another server", MINIMAL_DATABASE, {}, {"spec.serverRef.name": "other"}, SERVER_REF),
     ("another encoding", MINIMAL_DATABASE, {"spec.encoding": "LATIN1"}, {"spec.encoding": "UTF8"}, ENCODING),
@@ -138,6 +163,8 @@ MUTABLE = [
     ("roles", FULL_DATABASE, {"spec.roles.extra": [], "spec.roles.migrator": GONE, "spec.roles.readOnly": GONE}),
     ("credentials", FULL_DATABASE, {"spec.credentials": GONE}),
     ("deletion", FULL_DATABASE, {"spec.deletion.policy": "Delete"}),
+    ("all of a schedule", FULL_SCHEDULE, {"spec": MINIMAL_SCHEDULE["spec"]}),
+    ("a pin", FULL_BACKUP, {"spec.pinned": False}),
     ("lists", FULL_DATABASE, {"spec.extensions": [], "spec.schemas": [], "spec.parameters": {}}),
 ]
 

@@ -10,14 +10,17 @@ from typing import Any, Final
 
 import pytest
 import yaml
+from servicedb.api.backup_schedule import BackupSchedule
 from servicedb.api.common import CONFIRM_DELETE
 from servicedb.api.migration_run import MigrationRun
 from servicedb.kube.secrets import MANAGED_BY
+from servicedb.plan.backups.location import locations
+from servicedb.plan.backups.pod import Owner, Task, Timing, cron_job
 from servicedb.plan.migration_job import job
 from servicedb.plan.migration_order import Endpoint, Order
 from servicedb.plan.secret import SECRET_TYPE
 
-from tests.api.examples import GONE, MINIMAL_DATABASE, MINIMAL_RUN, MINIMAL_SERVER, Manifest, changed
+from tests.api.examples import FULL_SCHEDULE, GONE, MINIMAL_DATABASE, MINIMAL_RUN, MINIMAL_SERVER, Manifest, changed
 from tests.cluster.api_server import ApiServer, placed
 from tests.cluster.harness import Cluster, HarnessError
 from tests.cluster.installation import MANIFESTS, ROOT
@@ -321,7 +324,13 @@ class JobsAsOperator:
 @pytest.fixture(scope="module")
 def jobs_account(operator_account: AsOperator, cluster: Cluster, namespace: str) -> JobsAsOperator:
     name = f"{RIGHTS}-jobs"
-    rights = ["role", name, "--verb=get,list,create,delete", "--resource=jobs.batch", f"--namespace={namespace}"]
+    rights = [
+        "role",
+        name,
+        "--verb=get,list,create,delete",
+        "--resource=jobs.batch,cronjobs.batch",
+        f"--namespace={namespace}",
+    ]
     bound = ["rolebinding", name, f"--role={name}", f"--user={OPERATOR}", f"--namespace={namespace}"]
     cluster.kubectl("create", *rights)
     cluster.kubectl("create", *bound)
@@ -346,6 +355,48 @@ def own_job(namespace: str, changes: dict[str, Any] | None = None) -> Manifest:
 
 def test_the_operators_account_makes_the_jobs_of_migrations(jobs_account: JobsAsOperator, namespace: str) -> None:
     assert jobs_account.create(own_job(namespace)) == ""
+
+
+def own_cron_job(namespace: str, changes: dict[str, Any] | None = None) -> Manifest:
+    """A CronJob as the operator makes it for a BackupSchedule, with `changes`."""
+    spec = BackupSchedule.parse(placed(FULL_SCHEDULE, namespace)).spec
+    task = Task(
+        work="backup",
+        owner=Owner("BackupSchedule", namespace, "nightly", "schedule-1"),
+        arguments=("backup",),
+        image="servicedb:dev",
+        settings=spec.job,
+        deadline=spec.deadline,
+        locations=locations(spec, "Write"),
+        login="orders-backup",
+        endpoint=Endpoint("pg.example.org", 5432, "orders", "verify-full", "-----BEGIN CERTIFICATE-----"),
+        identity="backups-identity",
+    )
+    timing = Timing(spec.schedule, spec.time_zone, spec.starting_deadline, spec.suspend)
+    return changed(cron_job(task, "own", timing), changes or {})
+
+
+def test_the_operators_account_makes_the_cron_jobs_of_backups(jobs_account: JobsAsOperator, namespace: str) -> None:
+    assert jobs_account.create(own_cron_job(namespace)) == ""
+
+
+CRON_POD: Final = "spec.jobTemplate.spec.template.spec"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param({"metadata.labels": LABELLED["labels"]}, id="no label"),
+        pytest.param({f"{CRON_POD}.automountServiceAccountToken": GONE}, id="a token by default"),
+        pytest.param({f"{CRON_POD}.volumes.0": {"name": "tmp", "hostPath": {"path": "/"}}}, id="the node's files"),
+        pytest.param({f"{CRON_POD}.volumes.1.projected.sources.0.secret.items.0.key": "uri"}, id="another key"),
+        pytest.param({f"{CRON_POD}.hostNetwork": True}, id="the node's network"),
+    ],
+)
+def test_the_operators_account_makes_no_other_cron_jobs(
+    jobs_account: JobsAsOperator, namespace: str, changes: dict[str, Any]
+) -> None:
+    assert OWN_JOBS in jobs_account.create(own_cron_job(namespace, changes))
 
 
 POD: Final = "spec.template.spec"
@@ -392,7 +443,7 @@ def test_the_operators_account_leaves_other_jobs_alone(jobs_account: JobsAsOpera
     strange = changed(own_job(namespace), {"metadata": {"name": "strange", **LABELLED}, "spec.suspend": True})
     cluster.kubectl("create", "--filename=-", where, text=json.dumps(strange))
     try:
-        assert "the operator makes and deletes only Jobs with the label" in jobs_account.delete("strange")
+        assert "the operator makes and deletes only Jobs and CronJobs with the label" in jobs_account.delete("strange")
     finally:
         cluster.kubectl("delete", "job", "strange", where)
 

@@ -47,7 +47,7 @@ class FaultyWay:
         try:
             yield way
         finally:
-            way.listener.close()
+            _reset(way.listener)  # a close alone would leave it open for as long as accept() waits
             for one in way._open:
                 _reset(one)
 

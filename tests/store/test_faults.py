@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import socket
 import subprocess
 import sys
 import threading
@@ -137,10 +138,11 @@ def test_a_certificate_that_nobody_vouches_for(tmp_path):
 
 @on
 def test_a_store_that_is_away(gateway, action):
-    with FaultyWay.to(gateway.port) as way:
-        endpoint = way.endpoint
-    store = impatient(gateway.url(endpoint=endpoint), gateway.credentials)
-    refused(action, store, "is out of reach", kind=StoreAway)
+    with socket.socket() as taken:  # nobody listens at its port, and nobody else can
+        taken.bind(("127.0.0.1", 0))
+        endpoint = f"http://localhost:{taken.getsockname()[1]}"
+        store = impatient(gateway.url(endpoint=endpoint), gateway.credentials)
+        refused(action, store, "is out of reach", kind=StoreAway)
 
 
 BROKEN = [(fault, name) for fault in (Fault.BUSY, Fault.CUT) for name in ACTIONS]

@@ -75,11 +75,10 @@ class Location:
 
 
 @pytest.fixture(params=["bucket", "folder"])
-def location(request: pytest.FixtureRequest, tmp_path: Path) -> Location:
+def location(request: pytest.FixtureRequest, volume: Path) -> Location:
     """An empty store. Once for each kind."""
     if request.param == "folder":
-        (tmp_path / "volume").mkdir()
-        return Location((tmp_path / "volume").as_uri(), None, tmp_path / "volume")
+        return Location(volume.as_uri(), None, volume)
     gateway: Gateway = request.getfixturevalue("gateway")
     prefix = uuid4().hex
     return Location(gateway.url(prefix), gateway.credentials, gateway.data / "backups" / prefix)
@@ -162,9 +161,9 @@ def in_a_mess(tmp_path_factory: pytest.TempPathFactory) -> tuple[Location, list[
 
 
 @pytest.mark.parametrize("step", range(STEPS + 1))
-def test_killed_before_any_step_nothing_good_is_lost_and_the_next_one_ends_it(in_a_mess, tmp_path, step):
+def test_killed_before_any_step_nothing_good_is_lost_and_the_next_one_ends_it(in_a_mess, volume, step):
     made, places = in_a_mess
-    location = Location((tmp_path / "volume").as_uri(), None, tmp_path / "volume")
+    location = Location((volume / "killed").as_uri(), None, volume / "killed")
     shutil.copytree(made.folder, location.folder)
     before = location.contents()
     now = NOW + ABANDONED_AFTER
@@ -174,7 +173,7 @@ def test_killed_before_any_step_nothing_good_is_lost_and_the_next_one_ends_it(in
     left = location.contents()
     kept = {key: value for key, value in before.items() if key.startswith(tuple(place.prefix for place in places[2:]))}
     assert kept.items() <= left.items()
-    as_left = Location((tmp_path / "copy").as_uri(), None, tmp_path / "copy")
+    as_left = Location((volume / "copy").as_uri(), None, volume / "copy")
     shutil.copytree(location.folder, as_left.folder)
     assert prune(as_left.open(), KEEP_ALL, now).outcome == "Succeeded"
     spared = as_left.contents()
@@ -242,11 +241,11 @@ def test_a_backup_that_becomes_one_while_it_is_looked_at_is_left(location):
     assert backups(location) == [place.manifest]
 
 
-def test_what_a_killed_upload_left_in_a_folder_is_swept_up(tmp_path):
-    location = Location(tmp_path.as_uri(), None, tmp_path)
+def test_what_a_killed_upload_left_in_a_folder_is_swept_up(volume):
+    location = Location(volume.as_uri(), None, volume)
     place = location.back_up(1)
     before = location.contents()
-    partial = tmp_path / place.prefix / "data-1.zst.partial-00000000"
+    partial = volume / place.prefix / "data-1.zst.partial-00000000"
     partial.write_bytes(b"half")
     run(location)
     assert partial.exists()

@@ -123,17 +123,17 @@ open_store(url, Path(credentials) if credentials else None).put("a/b", chunks(in
 """
 
 
-def locations(store: Store, gateway: Gateway, tmp_path: Path) -> tuple[str, str]:
+def locations(store: Store, gateway: Gateway, volume: Path) -> tuple[str, str]:
     if isinstance(store, FolderStore):
-        return (tmp_path / "volume").as_uri(), ""
+        return volume.as_uri(), ""
     prefix = store.location.partition(" ")[0].removeprefix("s3://backups/")
     return gateway.url(prefix), str(gateway.credentials)
 
 
 @pytest.mark.parametrize("size", [1, 20])
-def test_a_killed_process_leaves_what_was_there(store, gateway, tmp_path, size):
+def test_a_killed_process_leaves_what_was_there(store, gateway, volume, size):
     store.put("a/b", [b"before"])
-    where = locations(store, gateway, tmp_path)
+    where = locations(store, gateway, volume)
     killed = subprocess.run([sys.executable, "-c", KILLED, *where, str(size)], check=False)
     assert killed.returncode == -signal.SIGKILL
     assert content(store, "a/b") == b"before"

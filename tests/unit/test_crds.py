@@ -7,23 +7,29 @@ from typing import Any
 import pytest
 import yaml
 from hypothesis import given, settings
+from servicedb.api.backup_schedule import BackupSchedule
 from servicedb.api.common import Object, Unreadable
 from servicedb.api.crd import KINDS, SCHEMA_HASH, crd_files, crds, schema_hash, schema_hashes
+from servicedb.api.database_backup import DatabaseBackup
+from servicedb.api.database_restore import DatabaseRestore
 from servicedb.api.database_server import DatabaseServer
 from servicedb.api.migration_run import MigrationRun
 from servicedb.api.schema import VALIDATIONS
 from servicedb.api.service_database import ServiceDatabase
 
 from tests.api.examples import (
-    FULL_DATABASE,
-    FULL_RUN,
-    FULL_SERVER,
-    MINIMAL_DATABASE,
-    MINIMAL_RUN,
-    MINIMAL_SERVER,
+    FULL_EXAMPLES,
+    MINIMAL_EXAMPLES,
     Manifest,
 )
-from tests.api.generated import database_manifests, run_manifests, server_manifests
+from tests.api.generated import (
+    backup_manifests,
+    database_manifests,
+    restore_manifests,
+    run_manifests,
+    schedule_manifests,
+    server_manifests,
+)
 from tests.api.violations import Violation, violations
 
 CHECKED_IN = Path(__file__).parents[2] / "crds"
@@ -129,6 +135,8 @@ def test_rules_that_look_back_stand_on_the_spec_or_the_root_only() -> None:
         "ServiceDatabase",
         "ServiceDatabase.spec",
         "MigrationRun.spec",
+        "DatabaseBackup.spec",
+        "DatabaseRestore.spec",
     }
 
 
@@ -153,17 +161,23 @@ def test_the_kind_is_found_by_service_binding() -> None:
         "DatabaseServer": {},
         "ServiceDatabase": {"servicebinding.io/provisioned-service": "true"},
         "MigrationRun": {},
+        "BackupSchedule": {},
+        "DatabaseBackup": {},
+        "DatabaseRestore": {},
     }
 
 
 ALTERNATIVES = {
     "DatabaseServer": {"spec.allowedNamespaces.names"},
     "MigrationRun": {"spec.source.configMaps", "spec.source.inline", "spec.tenants.list", "spec.tenants.query"},
+    "BackupSchedule": {"spec.selector", "spec.storage.volume", "spec.copies[].volume"},
+    "DatabaseBackup": {"spec.storage.volume"},
+    "DatabaseRestore": {"spec.source.backupRef", "spec.source.storage.volume"},
 }
 """What can't stand beside what the full example has instead."""
 
 
-@pytest.mark.parametrize("example", [FULL_SERVER, FULL_DATABASE, FULL_RUN], ids=lambda example: example["kind"])
+@pytest.mark.parametrize("example", FULL_EXAMPLES, ids=lambda example: example["kind"])
 def test_the_full_example_sets_every_field(example: Manifest) -> None:
     """So that the tests that go through its fields go through all of them."""
 
@@ -181,15 +195,13 @@ def test_the_full_example_sets_every_field(example: Manifest) -> None:
     assert missing == ALTERNATIVES.get(example["kind"], set())
 
 
-@pytest.mark.parametrize("example", [FULL_SERVER, FULL_DATABASE, FULL_RUN], ids=lambda example: example["kind"])
+@pytest.mark.parametrize("example", FULL_EXAMPLES, ids=lambda example: example["kind"])
 def test_the_models_lose_nothing_of_the_full_example(example: Manifest) -> None:
     read = MODELS[example["kind"]].parse(example).as_json()["spec"]
     assert _without_empty(read) == _without_empty(example["spec"])
 
 
-@pytest.mark.parametrize(
-    "example", [MINIMAL_SERVER, MINIMAL_DATABASE, MINIMAL_RUN], ids=lambda example: example["kind"]
-)
+@pytest.mark.parametrize("example", MINIMAL_EXAMPLES, ids=lambda example: example["kind"])
 def test_the_models_fill_in_the_defaults_of_the_schema(example: Manifest) -> None:
     """An object may have been stored before a field and its default were there."""
 
@@ -210,7 +222,7 @@ CAUGHT_BY_THE_API_SERVER_ALONE = {"twice", "unknown", "null", "type"}
     "violation",
     [
         violation
-        for example in (FULL_SERVER, FULL_DATABASE, FULL_RUN)
+        for example in FULL_EXAMPLES
         for violation in violations(example, SCHEMAS[example["kind"]])
         if violation.bound not in CAUGHT_BY_THE_API_SERVER_ALONE
     ],
@@ -237,6 +249,24 @@ def test_generated_databases_parse_to_what_they_say(manifest: Manifest) -> None:
 @settings(deadline=None)
 def test_generated_runs_parse_to_what_they_say(manifest: Manifest) -> None:
     assert _says(MigrationRun.parse(manifest).as_json()["spec"], manifest["spec"])
+
+
+@given(schedule_manifests())
+@settings(deadline=None)
+def test_generated_schedules_parse_to_what_they_say(manifest: Manifest) -> None:
+    assert _says(BackupSchedule.parse(manifest).as_json()["spec"], manifest["spec"])
+
+
+@given(backup_manifests())
+@settings(deadline=None)
+def test_generated_backups_parse_to_what_they_say(manifest: Manifest) -> None:
+    assert _says(DatabaseBackup.parse(manifest).as_json()["spec"], manifest["spec"])
+
+
+@given(restore_manifests())
+@settings(deadline=None)
+def test_generated_restores_parse_to_what_they_say(manifest: Manifest) -> None:
+    assert _says(DatabaseRestore.parse(manifest).as_json()["spec"], manifest["spec"])
 
 
 def _says(read: Any, written: Any) -> bool:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from servicedb.plan.observed import PUBLIC, Membership, ObjectName, Privilege
 from servicedb.plan.steps import (
     ADOPTION,
+    BACKUP,
     CREATION,
     DELETION,
     DEPARTURE,
@@ -22,6 +23,7 @@ from servicedb.plan.steps import (
     SETTING_ASIDE,
     UNDO,
     AlterRole,
+    BackupStep,
     ChangeDatabaseOwner,
     ChangeObjectOwner,
     ChangeSchemaOwner,
@@ -236,14 +238,29 @@ def test_each_step_is_written_so(step, expected):
 
 def test_every_kind_of_step_is_in_the_table_or_needs_no_sql():
     needing_sql = {
-        kind for kind in kinds() if not issubclass(kind, SecretStep | SetPassword | DeleteSecret | MigrationStep)
+        kind
+        for kind in kinds()
+        if not issubclass(kind, SecretStep | SetPassword | DeleteSecret | MigrationStep | BackupStep)
     }
     assert needing_sql == {type(step) for step, _ in TABLE}
 
 
 @pytest.mark.parametrize(
     "course",
-    [CREATION, ADOPTION, REPAIR, ROTATION, DEPARTURE, DELETION, UNDO, RESTORING, REOPENING, SETTING_ASIDE, MIGRATION],
+    [
+        CREATION,
+        ADOPTION,
+        REPAIR,
+        ROTATION,
+        DEPARTURE,
+        DELETION,
+        UNDO,
+        MIGRATION,
+        BACKUP,
+        RESTORING,
+        REOPENING,
+        SETTING_ASIDE,
+    ],
 )
 def test_a_course_names_kinds_of_steps_each_once(course):
     assert set(course) <= set(kinds())

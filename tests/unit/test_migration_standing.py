@@ -11,14 +11,13 @@ from servicedb.plan.migration_admission import (
     check_alone,
     check_environment,
     check_ready,
-    check_supported,
     waits_because,
 )
 from servicedb.plan.migration_files import INLINE_BYTES, config_map_files, inline_files, seen
 from servicedb.plan.migration_result import Result
 from servicedb.plan.migration_standing import ended, is_settled, refused, seen_in, settled
 
-from tests.api.examples import FULL_DATABASE, FULL_RUN, GONE, MINIMAL_DATABASE, MINIMAL_RUN, changed
+from tests.api.examples import FULL_DATABASE, GONE, MINIMAL_DATABASE, MINIMAL_RUN, changed
 
 T = "2025-01-01T00:00:00Z"
 
@@ -146,34 +145,6 @@ def test_rows_of_seeds_are_kept_until_they_are_cleared() -> None:
 
 
 # Whether it may go on
-
-
-def test_what_can_t_be_done_yet_is_said_field_by_field() -> None:
-    with pytest.raises(Terminal) as raised:
-        check_supported(MigrationRun.parse(FULL_RUN).spec)
-    assert raised.value.reason == "NotSupported"
-    assert "spec.requireBackup" in raised.value.message
-
-
-@pytest.mark.parametrize(
-    ("changes", "field"),
-    [
-        ({}, None),
-        ({"spec.seeds": {"environment": "dev"}}, None),
-        ({"spec.adoptHistory": {"format": "Flyway"}}, None),
-        ({"spec.source": {"image": {"reference": "x"}}}, None),
-        ({"spec.tenants": {"pattern": "tenant_%"}}, None),
-        ({"spec.tenants": {"query": "SELECT 1"}}, None),
-        ({"spec.tenants": {"pattern": "x"}, "spec.action": "Plan"}, None),
-    ],
-    ids=str,
-)
-def test_of_each_field_only_that_is_refused_which_can_t_be_done(changes: dict[str, Any], field: str | None) -> None:
-    if field is None:
-        check_supported(run(changes).spec)
-        return
-    with pytest.raises(Terminal, match=f"spec.{field}: this release"):
-        check_supported(run(changes).spec)
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ def test_the_command_writes_them(tmp_path: Path) -> None:
     assert {file.name: file.read_text() for file in (tmp_path / "new").iterdir()} == reference_files()
 
 
-@pytest.mark.parametrize(("crd", "page"), PAGES, ids=["server", "database", "run"])
+@pytest.mark.parametrize(("crd", "page"), PAGES, ids=[crd["spec"]["names"]["singular"] for crd, _ in PAGES])
 def test_every_field_has_one_row_with_its_description(crd: dict[str, Any], page: str) -> None:
     rows = [line for line in page.splitlines() if line.startswith(("| `spec.", "| `status."))]
     fields = [field for part in ("spec", "status") for field in every(schema_of(crd)["properties"][part], part)]
@@ -50,7 +50,7 @@ def test_every_field_has_one_row_with_its_description(crd: dict[str, Any], page:
         assert field["description"].replace("<", "&lt;").replace("|", "\\|") in row
 
 
-@pytest.mark.parametrize(("crd", "page"), PAGES, ids=["server", "database", "run"])
+@pytest.mark.parametrize(("crd", "page"), PAGES, ids=[crd["spec"]["names"]["singular"] for crd, _ in PAGES])
 def test_every_rule_is_said(crd: dict[str, Any], page: str) -> None:
     def messages(value: object) -> list[str]:
         match value:
@@ -62,11 +62,11 @@ def test_every_rule_is_said(crd: dict[str, Any], page: str) -> None:
         return []
 
     found = messages(schema_of(crd))
-    assert len(found) > 5
+    assert found
     assert [message for message in found if message.replace("<", "&lt;") not in page] == []
 
 
-@pytest.mark.parametrize(("crd", "page"), PAGES, ids=["server", "database", "run"])
+@pytest.mark.parametrize(("crd", "page"), PAGES, ids=[crd["spec"]["names"]["singular"] for crd, _ in PAGES])
 def test_every_row_of_a_table_has_as_many_cells_as_its_head(crd: dict[str, Any], page: str) -> None:
     for table in re.findall(r"(?:^\|.*\n)+", page, re.MULTILINE):
         assert len({len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()}) == 1, table

@@ -17,6 +17,7 @@ RECONCILE_AT: Final = f"{GROUP}/reconcile-at"
 ROTATE_AT: Final = f"{GROUP}/rotate-at"
 RECREATE: Final = f"{GROUP}/recreate"
 ACKNOWLEDGE: Final = f"{GROUP}/acknowledge"
+RUN_AT: Final = f"{GROUP}/run-at"
 CONFIRM_DELETE: Final = f"{GROUP}/confirm-delete"
 
 NEVER_OBSERVED: Final = -1

@@ -10,7 +10,14 @@ from typing import Any, Final
 
 import yaml
 
-from servicedb.api import database_server, migration_run, service_database
+from servicedb.api import (
+    backup_schedule,
+    database_backup,
+    database_restore,
+    database_server,
+    migration_run,
+    service_database,
+)
 from servicedb.api.common import API_VERSION, GROUP, NEVER_OBSERVED, VERSION, Object
 from servicedb.api.schema import VALIDATIONS, Resource
 
@@ -23,6 +30,9 @@ KINDS: Final[tuple[tuple[Resource, type[Object]], ...]] = (
     (database_server.RESOURCE, database_server.DatabaseServer),
     (service_database.RESOURCE, service_database.ServiceDatabase),
     (migration_run.RESOURCE, migration_run.MigrationRun),
+    (backup_schedule.RESOURCE, backup_schedule.BackupSchedule),
+    (database_backup.RESOURCE, database_backup.DatabaseBackup),
+    (database_restore.RESOURCE, database_restore.DatabaseRestore),
 )
 
 _API_VERSION_FIELD: Final = {"type": "string", "description": f"Group and version of this object: {API_VERSION}."}

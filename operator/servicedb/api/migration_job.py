@@ -1,4 +1,4 @@
-"""The pod that a run's work is done in."""
+"""The pods that work is done in."""
 
 from typing import Annotated, Literal
 
@@ -45,8 +45,8 @@ class ImagePullSecret(Part):
     name: Annotated[ObjectName, Field(description="Name of the Secret in this namespace.")]
 
 
-class MigrationJob(Part):
-    """How the pod is run."""
+class JobSettings(Part):
+    """How a pod of ours is run."""
 
     resources: Annotated[JobResources, Field(description="What the pod may use.")] = JobResources()
     node_selector: Annotated[
@@ -70,6 +70,11 @@ class MigrationJob(Part):
         ),
     ] = None
     ttl: Annotated[Duration, Field(description="How long a Job that has ended is kept, for its log.")] = Duration("1h")
+
+
+class MigrationJob(JobSettings):
+    """How the pod of a migration is run."""
+
     deadline: Annotated[Duration, Field(description="After that time a Job is ended, and tried again later.")] = (
         Duration("1h")
     )

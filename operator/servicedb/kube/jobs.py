@@ -1,7 +1,10 @@
 """Jobs and their pods, found by the label of the object that they work for."""
 
+from collections.abc import Callable
+
 from servicedb.kube import resources
 from servicedb.kube.client import ApiError, Json, KubeClient, refusal
+from servicedb.plan.backups.pod import OWNER_UID
 from servicedb.plan.migration_job import RUN_UID
 
 
@@ -9,6 +12,16 @@ async def jobs_of(kube: KubeClient, namespace: str, run_uid: str) -> list[Json]:
     """The Jobs of a MigrationRun. Raises a Problem where the operator may not look."""
     try:
         return [one async for one in kube.list(resources.jobs(namespace), labelSelector=f"{RUN_UID}={run_uid}")]
+    except ApiError as error:
+        raise refusal(error, namespace=namespace) from None
+
+
+async def owned_by(
+    kube: KubeClient, namespace: str, uid: str, what: Callable[[str], str] = resources.jobs
+) -> list[Json]:
+    """The Jobs (or by `what` the CronJobs, or pods) that work for the object with that UID. Raises a Problem."""
+    try:
+        return [one async for one in kube.list(what(namespace), labelSelector=f"{OWNER_UID}={uid}")]
     except ApiError as error:
         raise refusal(error, namespace=namespace) from None
 

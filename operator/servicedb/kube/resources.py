@@ -26,7 +26,17 @@ class Key:
 DATABASE_SERVERS = "databaseservers"
 SERVICE_DATABASES = "servicedatabases"
 MIGRATION_RUNS = "migrationruns"
-KINDS = {DATABASE_SERVERS: "DatabaseServer", SERVICE_DATABASES: "ServiceDatabase", MIGRATION_RUNS: "MigrationRun"}
+BACKUP_SCHEDULES = "backupschedules"
+DATABASE_BACKUPS = "databasebackups"
+DATABASE_RESTORES = "databaserestores"
+KINDS = {
+    DATABASE_SERVERS: "DatabaseServer",
+    SERVICE_DATABASES: "ServiceDatabase",
+    MIGRATION_RUNS: "MigrationRun",
+    BACKUP_SCHEDULES: "BackupSchedule",
+    DATABASE_BACKUPS: "DatabaseBackup",
+    DATABASE_RESTORES: "DatabaseRestore",
+}
 
 
 def collection(plural: str) -> str:
@@ -73,6 +83,14 @@ def jobs(namespace_name: str) -> str:
 
 def job(namespace_name: str, name: str) -> str:
     return f"{jobs(namespace_name)}/{name}"
+
+
+def cron_jobs(namespace_name: str) -> str:
+    return f"/apis/batch/v1/namespaces/{namespace_name}/cronjobs"
+
+
+def cron_job(namespace_name: str, name: str) -> str:
+    return f"{cron_jobs(namespace_name)}/{name}"
 
 
 def events(namespace_name: str) -> str:

@@ -14,7 +14,7 @@ from servicedb.errors import Terminal
 from servicedb.plan.marker import RoleNote
 from servicedb.plan.observed import Role
 from servicedb.plan.steps import PrepareSecret
-from servicedb.plan.wanted import Login, Wanted
+from servicedb.plan.wanted import BACKUP, RESTORE, Login, Wanted
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,10 +94,11 @@ def secret_steps(
     for login in wanted.logins:
         secret = secrets.get(login.role)
         if secret is not None and not secret.ours:
+            named_in_spec = f", or choose another secretName for spec.roles {login.role}"
             raise Terminal(
                 "SecretConflict",
                 f'Secret "{login.secret_name}" in namespace "{wanted.marker.namespace}" exists and was not made for '
-                f"this database; delete or rename it, or choose another secretName for spec.roles {login.role}",
+                f"this database; delete or rename it{'' if login.role in (BACKUP, RESTORE) else named_in_spec}",
                 condition="CredentialsReady",
             )
         state = login_state(login, secret)

@@ -10,18 +10,6 @@ from servicedb.errors import Retryable, Terminal
 _MIGRATES = frozenset({"Up", "Down"})
 
 
-def check_supported(spec: MigrationRunSpec) -> None:
-    """Raise Terminal for what this release can't do yet: nothing that a spec says is left out in silence."""
-    asked = {
-        "requireBackup": spec.require_backup is not None,
-    }
-    if fields := [f"spec.{name}" for name, there in asked.items() if there]:
-        raise Terminal(
-            "NotSupported",
-            f"{', '.join(fields)}: this release of servicedb can't do that yet; take it out, or wait for one that can",
-        )
-
-
 def check_alone(run: MigrationRun, others: Iterable[Mapping[str, Any]]) -> None:
     """Raise Terminal where an older object of `others` (all of the namespace) migrates the same set.
 

@@ -5,20 +5,23 @@ Source: PostgreSQL documentation, pg_class (relkind), pg_depend (deptype e: a pa
 
 from servicedb.postgres.session import Session
 
-_A_TABLE = b"""
-SELECT n.nspname || '.' || c.relname
-FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE c.relkind IN ('r', 'p', 'f', 'm') AND n.nspname <> 'information_schema' AND n.nspname !~ '^pg_'
-  AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid
+_AN_OBJECT = b"""
+SELECT n.nspname || '.' || o.name
+FROM (SELECT 'pg_class'::regclass, oid, relnamespace, relname FROM pg_class WHERE relkind NOT IN ('i', 'I', 't', 'c')
+      UNION ALL SELECT 'pg_proc'::regclass, oid, pronamespace, proname FROM pg_proc
+      UNION ALL SELECT 'pg_type'::regclass, oid, typnamespace, typname FROM pg_type WHERE typtype IN ('d', 'e', 'r')
+     ) AS o (class, oid, schema, name) JOIN pg_namespace n ON n.oid = o.schema
+WHERE n.nspname <> 'information_schema' AND n.nspname !~ '^pg_'
+  AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = o.class AND d.objid = o.oid
                   AND d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e')
-ORDER BY 1 LIMIT 1
+ORDER BY o.class <> 'pg_class'::regclass, 1 LIMIT 1
 """
 
 
-async def a_table(inside: Session) -> str | None:
-    """Schema and name of some table (partitioned, foreign, materialized view) on a connection inside the database; None
-    where it holds none. Those of extensions don't count."""
-    row = await (await inside.execute(_A_TABLE)).fetchone()
+async def an_object(inside: Session) -> str | None:
+    """Schema and name of some table, routine or the like, on a connection inside the database; None where it holds none
+    but those of extensions."""
+    row = await (await inside.execute(_AN_OBJECT)).fetchone()
     return str(row[0]) if row is not None else None
 
 

@@ -84,6 +84,8 @@ async def _bring(key: Key, sdb: ServiceDatabase, world: World) -> tuple[float | 
     wanted = resolve(sdb, server.resource, marker, asked.guests)
     if was_set_aside(wanted.database, wanted.known_oid, server.markers.values()):
         wanted = replace(wanted, known_oid=None)
+    if wanted.is_restored_into:  # what the restore has begun may have been dropped, to begin again
+        wanted = replace(wanted, recreate=wanted.known_oid)
     assert server.admin is not None
     if sdb.spec.suspend:
         await report(world, key, sdb, [Finding("Reconciling", "False", "Suspended", "spec.suspend is true")])

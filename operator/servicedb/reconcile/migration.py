@@ -13,7 +13,6 @@ from servicedb.plan.migration_admission import (
     check_alone,
     check_environment,
     check_ready,
-    check_supported,
     waits_because,
 )
 from servicedb.plan.migration_key import run_key
@@ -61,7 +60,6 @@ def _is_new(run: MigrationRun) -> bool:
 
 
 async def _bring(key: Key, run: MigrationRun, world: World) -> float | None:
-    check_supported(run.spec)
     check_alone(run, await _runs_of_the_database(run, world))
     database = await _database(run, world)
     if (why := waits_because(database)) is not None:

@@ -7,26 +7,26 @@ from typing import Any
 from servicedb.api.common import HANDLED_LENGTH, RECONCILE_AT
 from servicedb.api.migration_run import MigrationRun
 from servicedb.api.service_database import ServiceDatabase
-from servicedb.errors import Retryable, Terminal
-from servicedb.kube import jobs, resources
-from servicedb.kube.client import ApiError, Json, refusal
-from servicedb.kube.resources import DATABASE_SERVERS, SERVICE_DATABASES, Key
+from servicedb.errors import Retryable
+from servicedb.kube import jobs
+from servicedb.kube.client import Json
+from servicedb.kube.resources import SERVICE_DATABASES, Key
 from servicedb.plan.conditions import READY, RECONCILING, Finding, condition_of
 from servicedb.plan.migration_admission import check_ready
 from servicedb.plan.migration_files import Seen
 from servicedb.plan.migration_image import source_image
 from servicedb.plan.migration_job import job
 from servicedb.plan.migration_key import RunKey
-from servicedb.plan.migration_order import Endpoint, Order
+from servicedb.plan.migration_order import Order
 from servicedb.plan.migration_result import is_at_work, job_state, last_words, result_of, waiting_for
 from servicedb.plan.migration_standing import ended, seen_in, settled
 from servicedb.plan.steps import CreateJob, DeleteJob, NoteResult
-from servicedb.postgres.connections import Tls
+from servicedb.reconcile.job_ground import check_service_account, endpoint, image
 from servicedb.reconcile.queue import TryAgain
 from servicedb.reconcile.report import report
+from servicedb.reconcile.required_backup import check_backup
 from servicedb.reconcile.world import World
 
-_ALLOWED = "servicedb.io/jobs"
 _SOON, _LATER = 1.0, 5.0
 _YOUNG = timedelta(seconds=15)
 
@@ -84,16 +84,15 @@ async def _make(run: Run) -> Json:
     check_ready(run.database)
     migrator = run.database.spec.roles.migrator
     assert migrator is not None
-    await _check_service_account(run)
-    image = await _image(run.world)
-    endpoint = _endpoint(run.database, run.world)
+    await check_backup(run.resource, run.database, run.world)
+    await check_service_account(run.world, run.key.namespace, run.resource.spec.job.service_account_name)
     order = Order(
         run.resource,
         run.wanted.job_name,
         run.source.digest,
         migrator.secret_name,
-        endpoint,
-        image,
+        endpoint(run.world, run.database.spec.server_ref.name, run.database.status.database_name or ""),
+        await image(run.world),
         run.source.keys,
     )
     run.world.step(CreateJob("there is none for what is asked", order.name))
@@ -169,56 +168,6 @@ async def report_settled(key: Key, run: MigrationRun, world: World) -> float | N
 def _handled(run: MigrationRun) -> dict[str, Any]:
     value = run.metadata.annotations.get(RECONCILE_AT)
     return {"handled": {"reconcileAt": value[:HANDLED_LENGTH]}} if value is not None else {}
-
-
-async def _check_service_account(run: Run) -> None:
-    name = run.resource.spec.job.service_account_name
-    if name is None:
-        return
-    namespace = run.resource.metadata.namespace
-    try:
-        body = await run.world.kube.get(resources.service_account(namespace, name))
-    except ApiError as error:
-        raise refusal(error, namespace=namespace) from None
-    if body is None:
-        raise Retryable("ServiceAccountMissing", f'there is no ServiceAccount "{name}" in namespace "{namespace}"')
-    if (body["metadata"].get("labels") or {}).get(_ALLOWED) != "allowed":
-        raise Terminal(
-            "ServiceAccountNotAllowed",
-            f'ServiceAccount "{name}" does not carry the label {_ALLOWED}: allowed, so no Job runs as it; label it, or '
-            "name another in spec.job.serviceAccountName",
-        )
-
-
-async def _image(world: World) -> str:
-    if world.settings.job_image:
-        return world.settings.job_image
-    image = (
-        await jobs.own_image(world.kube, world.settings.namespace, world.settings.pod) if world.settings.pod else None
-    )
-    if image is None:
-        raise Retryable(
-            "JobImageUnknown",
-            "the operator does not know which image Jobs run; have an admin set SERVICEDB_JOB_IMAGE on it",
-        )
-    return image
-
-
-def _endpoint(database: ServiceDatabase, world: World) -> Endpoint:
-    """The server itself. The operator has looked at it since it began, or waits for that."""
-    name = database.spec.server_ref.name
-    server = world.servers.get(name)
-    if server is None or server.admin is None:
-        world.enqueue(Key(DATABASE_SERVERS, "", name))
-        raise TryAgain
-    if server.problem is not None:
-        raise Retryable(
-            server.problem.reason, f"DatabaseServer {name} can't be used: {server.problem.message}", ready="Unknown"
-        )
-    spec = server.resource.spec
-    assert database.status.database_name is not None
-    sslmode = Tls(spec.tls.mode).sslmode
-    return Endpoint(spec.host, spec.port, database.status.database_name, sslmode, server.ca_certificate)
 
 
 def _ended_at(job: Json) -> str:

@@ -16,7 +16,7 @@ from servicedb.api.common import GROUP
 from servicedb.errors import Problem
 from servicedb.kube import resources
 from servicedb.kube.client import ApiError
-from servicedb.kube.resources import DATABASE_SERVERS, MIGRATION_RUNS, SERVICE_DATABASES, Key
+from servicedb.kube.resources import DATABASE_SERVERS, KINDS, MIGRATION_RUNS, SERVICE_DATABASES, Key
 from servicedb.reconcile.guests import forget_asking, note_asking
 from servicedb.reconcile.world import Noticed, World
 
@@ -25,7 +25,8 @@ _log = logging.getLogger(__name__)
 _LAG_ALLOWED = 60.0
 _CHECK_SECONDS = 10.0
 _SOON = 5.0
-_KINDS = (MIGRATION_RUNS, SERVICE_DATABASES, DATABASE_SERVERS)
+_FIRST = (MIGRATION_RUNS, SERVICE_DATABASES, DATABASE_SERVERS)
+_KINDS = (*(plural for plural in KINDS if plural not in _FIRST), *_FIRST)
 
 
 class Watched:

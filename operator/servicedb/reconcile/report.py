@@ -3,7 +3,10 @@
 from collections.abc import Collection, Sequence
 from typing import Any
 
+from servicedb.api.backup_schedule import BackupSchedule
 from servicedb.api.common import Condition
+from servicedb.api.database_backup import DatabaseBackup
+from servicedb.api.database_restore import DatabaseRestore
 from servicedb.api.database_server import DatabaseServer
 from servicedb.api.migration_run import MigrationRun
 from servicedb.api.service_database import ServiceDatabase
@@ -13,7 +16,7 @@ from servicedb.kube.resources import Key
 from servicedb.plan.conditions import READY, Finding, condition_of, merged
 from servicedb.reconcile.world import World
 
-Resource = DatabaseServer | ServiceDatabase | MigrationRun
+Resource = DatabaseServer | ServiceDatabase | MigrationRun | BackupSchedule | DatabaseBackup | DatabaseRestore
 
 WORKING = (Finding("Reconciling", "True", "Working", "the spec is being carried out"),)
 

@@ -1,7 +1,7 @@
-"""Whether a DatabaseRestore gets a database to itself: never one that holds tables.
+"""Whether a DatabaseRestore gets a database to itself: never one that holds anything.
 
-What was decided stands in the note of the login that the restore gets, so that a half restored database, which holds
-tables, is not taken for somebody's.
+What was decided stands in the note of the login that the restore gets, so that a half restored database is not taken
+for somebody's.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from servicedb.plan.steps import EndSessions, Step
 from servicedb.plan.wanted import RESTORE, Wanted
 from servicedb.postgres.apply import Executor
 from servicedb.postgres.catalog import scan_database
-from servicedb.postgres.contents import a_table
+from servicedb.postgres.contents import an_object
 from servicedb.postgres.drop import end_sessions, with_sessions
 from servicedb.postgres.session import Session
 from servicedb.reconcile.set_aside import set_aside
@@ -63,22 +63,22 @@ async def admission(
         if there is None or not there.allow_connections:
             return Admission(first.name, first.uid, "Admitted")
         async with server.admin.inside(database) as inside:
-            table = await a_table(inside)
-    if table is not None and first.rename_old:
+            held = await an_object(inside)
+    if held is not None and first.rename_old:
         await set_aside(sdb, server, world, first.uid)
-    elif table is not None:
-        return _refused(first, database, server, table)
+    elif held is not None:
+        return _refused(first, database, server, held)
     return Admission(first.name, first.uid, "Admitted")
 
 
-def _refused(first: Asking, database: str, server: Server, table: str) -> Admission:
+def _refused(first: Asking, database: str, server: Server, held: str) -> Admission:
     return Admission(
         first.name,
         first.uid,
         "Refused",
-        f'database "{database}" on server "{server.name}" holds tables ({table}, for one), and a restore writes into '
-        "none that does; restore into a new ServiceDatabase, or make the DatabaseRestore anew with overwrite: "
-        "RenameOld, which keeps this database under another name",
+        f'database "{database}" on server "{server.name}" is not empty (it holds {held}, for one), and a restore '
+        "writes into none that holds anything; restore into a new ServiceDatabase, or make the DatabaseRestore anew "
+        "with overwrite: RenameOld, which keeps this database under another name",
     )
 
 

@@ -8,9 +8,18 @@ from servicedb import metrics
 from servicedb.api.common import Unreadable
 from servicedb.errors import Problem, Retryable
 from servicedb.kube.client import ApiError
-from servicedb.kube.resources import DATABASE_SERVERS, KINDS, MIGRATION_RUNS, SERVICE_DATABASES, Key
+from servicedb.kube.resources import (
+    BACKUP_SCHEDULES,
+    DATABASE_BACKUPS,
+    DATABASE_RESTORES,
+    DATABASE_SERVERS,
+    KINDS,
+    MIGRATION_RUNS,
+    SERVICE_DATABASES,
+    Key,
+)
 from servicedb.logs import OBJECT, RECONCILE_ID
-from servicedb.reconcile import database, migration, server
+from servicedb.reconcile import backup_schedule, database, database_backup, database_restore, migration, server
 from servicedb.reconcile.queue import TryAgain, Work
 from servicedb.reconcile.world import World
 
@@ -20,6 +29,9 @@ _RECONCILE = {
     DATABASE_SERVERS: server.reconcile,
     SERVICE_DATABASES: database.reconcile,
     MIGRATION_RUNS: migration.reconcile,
+    BACKUP_SCHEDULES: backup_schedule.reconcile,
+    DATABASE_BACKUPS: database_backup.reconcile,
+    DATABASE_RESTORES: database_restore.reconcile,
 }
 
 

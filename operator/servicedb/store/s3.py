@@ -167,7 +167,8 @@ def _client(bucket: Bucket, mounted: "_Mounted | None", patience: Patience) -> C
     config: dict[str, object] = {
         "prefix": bucket.prefix or None,
         "endpoint": bucket.endpoint,
-        "region": bucket.region or "us-east-1",
+        # At AWS the environment's counts where none is given; others ask for one, and care little which.
+        "region": bucket.region or ("us-east-1" if bucket.endpoint is not None else None),
         "virtual_hosted_style_request": not bucket.path_style,
     }
     if bucket.endpoint is None:

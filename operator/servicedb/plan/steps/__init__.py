@@ -1,8 +1,20 @@
 """The steps that a plan is made of. Each is idempotent or stands in a transaction with those around it, so that
 a kill between any two loses nothing: the next round sees what is there and plans the rest."""
 
+from servicedb.plan.steps.backups import BackupStep as BackupStep
+from servicedb.plan.steps.backups import BeginWork as BeginWork
+from servicedb.plan.steps.backups import ChangeCronJob as ChangeCronJob
+from servicedb.plan.steps.backups import CreateCronJob as CreateCronJob
+from servicedb.plan.steps.backups import DeleteCronJob as DeleteCronJob
+from servicedb.plan.steps.backups import DescribeBackup as DescribeBackup
+from servicedb.plan.steps.backups import EndWork as EndWork
+from servicedb.plan.steps.backups import ForgetBackup as ForgetBackup
+from servicedb.plan.steps.backups import MarkGone as MarkGone
+from servicedb.plan.steps.backups import RecordBackup as RecordBackup
+from servicedb.plan.steps.backups import RecordVerification as RecordVerification
 from servicedb.plan.steps.base import Step as Step
 from servicedb.plan.steps.courses import ADOPTION as ADOPTION
+from servicedb.plan.steps.courses import BACKUP as BACKUP
 from servicedb.plan.steps.courses import CREATION as CREATION
 from servicedb.plan.steps.courses import DELETION as DELETION
 from servicedb.plan.steps.courses import DEPARTURE as DEPARTURE

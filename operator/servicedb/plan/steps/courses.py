@@ -1,5 +1,17 @@
 """Which steps come in which course of events, in the order in which they first come: what a kill is tried at."""
 
+from servicedb.plan.steps.backups import (
+    BeginWork,
+    ChangeCronJob,
+    CreateCronJob,
+    DeleteCronJob,
+    DescribeBackup,
+    EndWork,
+    ForgetBackup,
+    MarkGone,
+    RecordBackup,
+    RecordVerification,
+)
 from servicedb.plan.steps.base import Step
 from servicedb.plan.steps.databases import (
     ChangeDatabaseOwner,
@@ -161,6 +173,20 @@ ROTATION: tuple[type[Step], ...] = (
     CloseLogin,
 )
 """Every kind of step by which the other half of a login takes over, and the one of before leaves."""
+
+BACKUP: tuple[type[Step], ...] = (
+    CreateCronJob,
+    BeginWork,
+    EndWork,
+    RecordBackup,
+    DescribeBackup,
+    RecordVerification,
+    MarkGone,
+    ForgetBackup,
+    ChangeCronJob,
+    DeleteCronJob,
+)
+"""Every kind of step that the operator takes for a BackupSchedule."""
 
 MIGRATION: tuple[type[Step], ...] = (BeginRun, CreateJob, NoteResult, DeleteJob)
 """Every kind of step that the operator takes for a MigrationRun, in the order in which they first come."""

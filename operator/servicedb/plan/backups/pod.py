@@ -1,0 +1,283 @@
+"""The Jobs of backups: each mounts the Secrets that its work needs, and nothing else.
+
+Sources: Kubernetes documentation, "Jobs" (Pod failure policy), "CronJob", "Downward API", "Pod Security Standards"
+(restricted).
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+
+from servicedb.api.common import API_VERSION, GROUP
+from servicedb.api.migration_job import Amounts, JobSettings
+from servicedb.api.strings import Duration
+from servicedb.plan.backups.location import Location
+from servicedb.plan.migration_job import EXIT_DECISION, EXIT_TERMINAL, EXIT_USAGE, MANAGED_BY
+from servicedb.plan.migration_order import Endpoint
+
+Work = Literal["backup", "verify", "restore", "prune", "list"]
+
+OWNER_UID: Final = f"{GROUP}/owner-uid"
+"""Label of Jobs, CronJobs and pods: the UID of the object that they work for."""
+WORK: Final = f"{GROUP}/work"
+"""Label: what they do."""
+DATABASE: Final = f"{GROUP}/database"
+"""Annotation: the ServiceDatabase whose backup is made."""
+KEY: Final = f"{GROUP}/backup-key"
+"""Annotation: the backup that is read."""
+SPEC_HASH: Final = f"{GROUP}/spec-hash"
+"""Annotation of a CronJob: of what it was made from."""
+
+LONGEST_NAME: Final = 52
+"""So long may a CronJob's name be: its Jobs' names end in eleven characters more."""
+
+CREDENTIALS: Final = "/run/servicedb/credentials"
+IDENTITY: Final = "/run/servicedb/identity"
+ASSERTIONS: Final = "/run/servicedb/assertions"
+ASSERTIONS_FILE: Final = "assertions.json"
+
+_HASH = 10
+_RESTARTS = 2
+_USER = 65532
+_CONNECTION, _ASSERTIONS = f"connection.{GROUP}", f"{GROUP}/assertions"
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """The object that a Job works for, and goes with."""
+
+    kind: str
+    namespace: str
+    name: str
+    uid: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """What a pod does. `arguments` is the command line, in which nothing is secret.
+
+    `login` is the Secret with user and password for `endpoint`; `identity` the Secret with age's private key;
+    `assertions` is JSON, a list of them.
+    """
+
+    work: Work
+    owner: Owner
+    arguments: tuple[str, ...]
+    image: str
+    settings: JobSettings
+    deadline: Duration
+    locations: Sequence[Location] = ()
+    login: str | None = None
+    endpoint: Endpoint | None = None
+    identity: str | None = None
+    assertions: str | None = None
+    notes: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """When a CronJob makes its Jobs."""
+
+    schedule: str
+    time_zone: str
+    starting_deadline: Duration
+    suspend: bool
+
+
+def hashed_name(stem: str, *parts: str) -> str:
+    """A name of at most 52 characters: `stem`, as far as it fits, and a hash of `parts`."""
+    digest = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:_HASH]
+    return f"{stem.replace('.', '-')[: LONGEST_NAME - _HASH - 1].rstrip('-')}-{digest}"
+
+
+def job(task: Task, name: str) -> dict[str, Any]:
+    """The Job as the API server takes it."""
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": _metadata(task, name),
+        "spec": _job_spec(task),
+    }
+
+
+def cron_job(task: Task, name: str, timing: Timing) -> dict[str, Any]:
+    """The CronJob as the API server takes it: two of its Jobs are never at work together."""
+    labels, notes = _labels(task), dict(task.notes)
+    spec = {
+        "schedule": timing.schedule,
+        "timeZone": timing.time_zone,
+        "concurrencyPolicy": "Forbid",
+        "startingDeadlineSeconds": _seconds(timing.starting_deadline),
+        "suspend": timing.suspend,
+        "successfulJobsHistoryLimit": 3,
+        "failedJobsHistoryLimit": 3,
+        "jobTemplate": {"metadata": {"labels": labels, "annotations": notes}, "spec": _job_spec(task)},
+    }
+    metadata = _metadata(task, name)
+    digest = hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()
+    metadata["annotations"][SPEC_HASH] = digest
+    return {"apiVersion": "batch/v1", "kind": "CronJob", "metadata": metadata, "spec": spec}
+
+
+def _metadata(task: Task, name: str) -> dict[str, Any]:
+    owner = task.owner
+    return {
+        "name": name,
+        "namespace": owner.namespace,
+        "labels": _labels(task),
+        "annotations": dict(task.notes),
+        "ownerReferences": [
+            {
+                "apiVersion": API_VERSION,
+                "kind": owner.kind,
+                "name": owner.name,
+                "uid": owner.uid,
+                "controller": True,
+                "blockOwnerDeletion": False,
+            }
+        ],
+    }
+
+
+def _labels(task: Task) -> dict[str, str]:
+    return {MANAGED_BY: "servicedb", OWNER_UID: task.owner.uid, WORK: task.work}
+
+
+def _job_spec(task: Task) -> dict[str, Any]:
+    return {
+        "backoffLimit": _RESTARTS,
+        "activeDeadlineSeconds": _seconds(task.deadline),
+        "podFailurePolicy": {
+            "rules": [
+                {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
+                {
+                    "action": "FailJob",
+                    "onExitCodes": {
+                        "containerName": task.work,
+                        "operator": "In",
+                        "values": [EXIT_TERMINAL, EXIT_USAGE, EXIT_DECISION],
+                    },
+                },
+            ]
+        },
+        "template": {
+            "metadata": {"labels": _labels(task), "annotations": dict(_files(task)) | dict(task.notes)},
+            "spec": _pod(task),
+        },
+    }
+
+
+def _pod(task: Task) -> dict[str, Any]:
+    volumes, mounts = _volumes(task)
+    pod: dict[str, Any] = {
+        "restartPolicy": "Never",
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": _USER,
+            "runAsGroup": _USER,
+            "fsGroup": _USER,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "containers": [
+            {
+                "name": task.work,
+                "image": task.image,
+                "imagePullPolicy": "IfNotPresent",
+                "args": [word.replace("$", "$$") for word in task.arguments],  # else $(X) and $$ mean something
+                "resources": {
+                    "requests": _amounts(task.settings.resources.requests),
+                    "limits": _amounts(task.settings.resources.limits),
+                },
+                "securityContext": {
+                    "allowPrivilegeEscalation": False,
+                    "readOnlyRootFilesystem": True,
+                    "capabilities": {"drop": ["ALL"]},
+                },
+                "volumeMounts": mounts,
+            }
+        ],
+        "volumes": volumes,
+    }
+    settings = task.settings
+    if settings.service_account_name is not None:
+        pod["serviceAccountName"] = settings.service_account_name
+    if settings.node_selector:
+        pod["nodeSelector"] = dict(settings.node_selector)
+    if settings.tolerations:
+        pod["tolerations"] = [toleration.as_json() for toleration in settings.tolerations]
+    if settings.image_pull_secrets:
+        pod["imagePullSecrets"] = [secret.as_json() for secret in settings.image_pull_secrets]
+    return pod
+
+
+def _volumes(task: Task) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The volumes, and where they are mounted."""
+    found: list[tuple[dict[str, Any], dict[str, Any]]] = [
+        ({"name": "tmp", "emptyDir": {"sizeLimit": "64Mi"}}, {"name": "tmp", "mountPath": "/tmp"})  # noqa: S108
+    ]
+    if task.login is not None:
+        found.append(_projected("credentials", CREDENTIALS, list(_credentials(task))))
+    if task.identity is not None:
+        secret = {"secret": {"name": task.identity, "items": [{"key": "identity", "path": "identity"}]}}
+        found.append(_projected("identity", IDENTITY, [secret]))
+    if task.assertions is not None:
+        found.append(_projected("assertions", ASSERTIONS, [_as_files({ASSERTIONS_FILE: _ASSERTIONS})]))
+    for place in task.locations:
+        if place.volume is not None and place.mount is not None:
+            found.append((place.volume, place.mount))
+    return [volume for volume, _ in found], [mount for _, mount in found]
+
+
+def _projected(name: str, path: str, sources: list[dict[str, Any]]) -> tuple[dict[str, Any], dict[str, Any]]:
+    volume = {"name": name, "projected": {"defaultMode": 0o440, "sources": sources}}
+    return volume, {"name": name, "mountPath": path, "readOnly": True}
+
+
+def _credentials(task: Task) -> Iterator[dict[str, Any]]:
+    """Of the Secret only name and password: where they go is the DatabaseServer's to say, not a tenant's."""
+    items = [{"key": key, "path": key} for key in ("user", "password")]
+    yield {"secret": {"name": task.login, "items": items}}
+    yield _as_files({file: name for name, _ in _files(task) if (file := _file(name, _CONNECTION)) is not None})
+
+
+def _files(task: Task) -> Iterator[tuple[str, str]]:
+    """Annotations of the pod that are mounted as files."""
+    if task.endpoint is not None:
+        yield f"{_CONNECTION}/host", task.endpoint.host
+        yield f"{_CONNECTION}/port", str(task.endpoint.port)
+        yield f"{_CONNECTION}/dbname", task.endpoint.database
+        yield f"{_CONNECTION}/sslmode", task.endpoint.sslmode
+        if task.endpoint.ca_certificate is not None:
+            yield f"{_CONNECTION}/ca.crt", task.endpoint.ca_certificate
+    if task.assertions is not None:
+        yield _ASSERTIONS, task.assertions
+
+
+def _file(annotation: str, prefix: str) -> str | None:
+    start, _, name = annotation.rpartition("/")
+    return name if start == prefix else None
+
+
+def _as_files(annotations: Mapping[str, str]) -> dict[str, Any]:
+    """Files by their paths, each with what an annotation of the pod says."""
+    return {
+        "downwardAPI": {
+            "items": [
+                {"path": path, "fieldRef": {"fieldPath": f"metadata.annotations['{name}']"}}
+                for path, name in annotations.items()
+            ]
+        }
+    }
+
+
+def _amounts(amounts: Amounts) -> dict[str, str]:
+    found: dict[str, str] = amounts.as_json()
+    return found
+
+
+def _seconds(duration: Duration) -> int:
+    return max(1, int(duration.timedelta.total_seconds()))

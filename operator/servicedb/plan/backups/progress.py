@@ -1,0 +1,133 @@
+"""How far the Jobs of a schedule are, and what follows from it for each of its databases."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from servicedb.api.backup_schedule import Failure, ScheduledDatabaseStatus
+from servicedb.api.database_backup import DatabaseBackup
+from servicedb.errors import Retryable
+from servicedb.plan.backups.entries import Entry, facts_of, is_stored, key_of, newest
+from servicedb.plan.backups.pod import DATABASE, KEY, WORK
+from servicedb.plan.backups.result import Told, ended_at, told_by
+from servicedb.plan.migration_result import job_state
+
+_OF_JOB = "batch.kubernetes.io/controller-uid"
+_LOST = "ResultLost"
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A Job that has ended. `database` is the ServiceDatabase's name, `key` that of the backup that it read."""
+
+    job: Mapping[str, Any]
+    work: str
+    database: str | None
+    key: str | None
+    at: datetime
+    told: Told
+
+    @property
+    def name(self) -> str:
+        return str(self.job["metadata"]["name"])
+
+
+def at_work(jobs: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The Jobs that have not ended."""
+    return [job for job in jobs if job_state(job) == "Running"]
+
+
+def ended(jobs: Iterable[Mapping[str, Any]], pods: Sequence[Mapping[str, Any]]) -> list[Ended]:
+    """The Jobs that have ended, the oldest end first; `pods` are those of all of them."""
+    return sorted((_read(job, pods) for job in jobs if job_state(job) != "Running"), key=lambda one: one.at)
+
+
+def live_runs(jobs: Iterable[Mapping[str, Any]], pods: Iterable[Mapping[str, Any]]) -> list[str]:
+    """What backups at work call themselves in a store: the hosts of their pods, which are the pods' names."""
+    uids = {job["metadata"]["uid"] for job in at_work(jobs) if _label(job, WORK) == "backup"}
+    return sorted(f"{pod['metadata']['name']}:1" for pod in pods if _label(pod, _OF_JOB) in uids)
+
+
+def database_status(
+    name: str,
+    before: ScheduledDatabaseStatus | None,
+    backups: Sequence[DatabaseBackup],
+    done: Iterable[Ended],
+) -> ScheduledDatabaseStatus:
+    """How the database `name` stands, by its `backups` and by the Jobs that are `done` for it, the oldest first."""
+    before = before or ScheduledDatabaseStatus(name=name)
+    latest = newest(backups)
+    stored = [one for one in backups if is_stored(one)]
+    of_name = [one for one in done if one.database == name]
+    success = latest.status.started_at if latest is not None else None
+    verified = max((one.status.verified_at for one in stored if one.status.verified_at is not None), default=None)
+    return ScheduledDatabaseStatus(
+        name=name,
+        last_success=success,
+        last_key=key_of(latest) if latest is not None else None,
+        last_verified=verified or before.last_verified,
+        backups=len(stored),
+        failure=_failure(before.failure, [one for one in of_name if one.work == "backup"], success),
+        verify_failure=_failure(before.verify_failure, [one for one in of_name if one.work == "verify"], verified),
+    )
+
+
+def newly_made(done: Iterable[Ended], databases: Iterable[ScheduledDatabaseStatus]) -> list[Entry]:
+    """The backups that Jobs have made since the status of `databases` was written.
+
+    A Job is there for longer than the backup may be, which can be pruned: what was counted once is not made again.
+    """
+    known = {one.name: one.last_success for one in databases}
+    found = []
+    for one in done:
+        key, started = one.told.text("key"), one.told.text("startedAt")
+        if one.work != "backup" or one.told.problem is not None or key is None or started is None:
+            continue
+        last = known.get(one.database or "")
+        if last is None or datetime.fromisoformat(started) > last:
+            found.append(Entry(key, one.database, facts_of(one.told)))
+    return found
+
+
+def lost(done: Iterable[Ended]) -> bool:
+    """Whether a backup may have been made of which nothing was kept here."""
+    return any(
+        one.work == "backup" and one.told.problem is not None and one.told.problem.reason == _LOST for one in done
+    )
+
+
+def _failure(before: Failure | None, done: Sequence[Ended], success: datetime | None) -> Failure | None:
+    """Why the latest of `done` failed. Where there is none any more the failure of before stands, unless it went well
+    since by other ways."""
+    told = [one for one in done if one.told.problem is None or one.told.problem.reason != _LOST]
+    if told:
+        problem = told[-1].told.problem
+        if problem is None:
+            return None
+        return Failure(
+            reason=problem.reason,
+            message=problem.message[:2048],
+            at=told[-1].at,
+            terminal=not isinstance(problem, Retryable),
+        )
+    return before if before is not None and (success is None or success < before.at) else None
+
+
+def _read(job: Mapping[str, Any], pods: Sequence[Mapping[str, Any]]) -> Ended:
+    metadata = job["metadata"]
+    own = [pod for pod in pods if _label(pod, _OF_JOB) == metadata["uid"]]
+    notes = metadata.get("annotations") or {}
+    return Ended(
+        job,
+        _label(job, WORK) or "",
+        notes.get(DATABASE),
+        notes.get(KEY),
+        datetime.fromisoformat(ended_at(job)),
+        told_by(job, own),
+    )
+
+
+def _label(body: Mapping[str, Any], name: str) -> str | None:
+    value = (body["metadata"].get("labels") or {}).get(name)
+    return str(value) if value is not None else None
