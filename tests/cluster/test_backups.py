@@ -157,7 +157,9 @@ def test_an_operator_that_is_killed_at_any_step_goes_on_and_loses_no_backup(vaul
     vault.shop.provision("wagons")
     vault.shop.provision("wheels")
     vault.fill("wagons", ROWS)
+    operator.kill()
     armed = {step: operator.arm(Point(f"backupschedules/{vault.namespace}/{name}", step.__name__)) for step in BACKUP}
+    operator.start()
     verify = {"schedule": "* * * * *", "serverRef": {"name": vault.shop.tenant.name}, "allowSameServer": True}
     both = [{"name": "wagons"}, {"name": "wheels"}]
     vault.schedule(name, "wagons", {"spec.databaseRefs": both, "spec.retention": {"keepLast": 1}})
