@@ -8,10 +8,12 @@
 ARG BASE_IMAGE=python:3.13-slim-trixie
 
 FROM ${BASE_IMAGE} AS runtime
-# pg_dump, pg_restore and psql of PostgreSQL 17; zstd for archives.
+# pg_dump, pg_restore and psql of PostgreSQL 18, from PostgreSQL's own packages: Debian has older ones. zstd for archives.
 RUN if ! command -v pg_dump || ! command -v zstd; then \
         apt-get update \
-        && apt-get install --yes --no-install-recommends postgresql-client-17 zstd \
+        && apt-get install --yes --no-install-recommends ca-certificates postgresql-common zstd \
+        && /usr/share/postgresql-common/pgdg/apt.postgresql.org.sh -y \
+        && apt-get install --yes --no-install-recommends postgresql-client-18 \
         && rm -rf /var/lib/apt/lists/*; \
     fi
 # A name for the user: some programs refuse to run as a number that /etc/passwd does not know.

@@ -48,7 +48,7 @@ def restore(request: Request, connect_to: Connect, store: Store, progress: Progr
             begun = time.monotonic()
             loaded = load(request, backup, target, connect_to, progress)
             compare(request, backup, loaded, target, result)
-            target.analyze()
+            target.end()
         result.reason = "Restored"
     except Problem as problem:
         result.failed_with(problem)
@@ -83,7 +83,7 @@ def load(request: Request, backup: Backup, target: Target, connect_to: Connect, 
     """
     found = programs(request.programs)
     found.check_dump(backup.manifest.dump_version)
-    target.check(backup.manifest)
+    target.begin(backup.manifest, progress.tell)
     schema, objects = backup.schema(), backup.objects()
     scripts = Scripts(
         found, access(connect_to(), application=APPLICATION), request.as_role, target.standing.server_version

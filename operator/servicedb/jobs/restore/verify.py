@@ -38,6 +38,7 @@ def verify(
             # Privileges are not counted: the roles are those of another server, and stand for nobody here.
             compare(request, backup, replace(loaded, lost=()), target, result)
             _ask(target, assertions, result)
+            target.end()
         result.reason = "Verified"
     except Problem as problem:
         result.failed_with(problem)

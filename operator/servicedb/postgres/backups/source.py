@@ -10,7 +10,7 @@ import psycopg
 from psycopg import Connection
 from psycopg.pq import TransactionStatus
 
-from servicedb.errors import Retryable
+from servicedb.errors import Retryable, Terminal
 from servicedb.plan.backups.manifest import Extension, Sequence, Table
 from servicedb.plan.backups.objects import Objects
 from servicedb.plan.backups.relations import Counted, Relation, check_locks, check_readable
@@ -19,6 +19,7 @@ from servicedb.postgres.backups.counts import count
 from servicedb.postgres.backups.objects import objects
 from servicedb.postgres.backups.relations import begin_locked, relations, rewritten
 from servicedb.postgres.backups.session import Way, hold_database, translated
+from servicedb.postgres.backups.unfinished import is_marked
 from servicedb.postgres.migrations.session import Tell
 
 T = TypeVar("T")
@@ -63,6 +64,12 @@ class Source:
         """
         for _ in range(_TRIES):
             with translated():
+                if is_marked(self._connection):
+                    raise Terminal(
+                        "UnfinishedRestore",
+                        f'a restore into database "{self.facts.name}" has not come to its end: what is there is not '
+                        "worth a backup; let it end, or restore again",
+                    )
                 tables = relations(self._connection)
                 check_readable(tables, reader=self.facts.reader)
                 check_locks(tables, room=self.facts.lock_room, most=self.facts.locks_of_a_session)

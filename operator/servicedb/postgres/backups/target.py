@@ -22,6 +22,7 @@ from servicedb.postgres.backups.objects import objects
 from servicedb.postgres.backups.privileges import Standing, give_back
 from servicedb.postgres.backups.relations import relations
 from servicedb.postgres.backups.session import Way, hold_database, problem_of, translated
+from servicedb.postgres.backups.unfinished import clear, is_ours, mark, unmark
 from servicedb.postgres.migrations.session import Tell
 
 APPLICATION = "servicedb-restore"
@@ -82,8 +83,11 @@ class Target:
                 connection.execute("SELECT pg_catalog.pg_advisory_unlock_all()")
             connection.close()
 
-    def check(self, manifest: Manifest) -> None:
-        """Raises Terminal where nothing may be restored: by a superuser, into an older server, or onto something."""
+    def begin(self, manifest: Manifest, tell: Tell) -> None:
+        """Raises Terminal where nothing may be restored: by a superuser, into an older server, or onto something.
+
+        What an unfinished restore left is nothing: it is dropped, and the mark of this one is set.
+        """
         here = self.standing
         if here.superuser:
             raise Terminal(
@@ -99,6 +103,9 @@ class Target:
                 f"{newest} or later",
             )
         with translated():
+            if is_ours(self._connection):
+                tell("what an unfinished restore left here is dropped")
+                clear(self._connection)
             there = [row[0] for row in self._connection.execute(_NOT_EMPTY).fetchall()]
         if there:
             shown = ", ".join(there[:3]) + (" and more" if there[3:] else "")
@@ -107,6 +114,8 @@ class Target:
                 f'database "{here.name}" is not empty: it holds {shown}; '
                 "nothing is ever restored over what is there: choose an empty database",
             )
+        with translated():
+            mark(self._connection)
 
     def make_extensions(self, wanted: Sequence[Extension]) -> None:
         """Make those that are missing. Raises Terminal for one that only an admin may make."""
@@ -188,9 +197,10 @@ class Target:
         with contextlib.closing(self._way.open(application="servicedb-restore-counts")) as connection, translated():
             return [count(connection, one, None, like=fingerprints[_name(one)]) for one in tables]
 
-    def analyze(self) -> None:
-        """Have the planner know what there is: a restored database is slow without it."""
+    def end(self) -> None:
+        """The restore is whole: have the planner know what there is, and take the mark away."""
         with translated():
+            unmark(self._connection)
             self._connection.execute("SET client_min_messages = error")
             self._connection.execute("ANALYZE")
 
@@ -199,6 +209,7 @@ class Target:
         try:
             with self._connection.transaction(force_rollback=True):
                 self._connection.execute("SET TRANSACTION READ ONLY")
+                self._connection.execute("SET LOCAL search_path TO DEFAULT")  # as who asks is used to
                 given = self._connection.execute(assertion.sql.encode()).pgresult
         except psycopg.OperationalError as error:
             raise problem_of(error) from None
