@@ -10,10 +10,12 @@ from typing import Any
 import psycopg
 import pytest
 from pyrage import x25519
+from servicedb.errors import Retryable
 from servicedb.plan.backups.keys import Key
 from servicedb.plan.backups.manifest import Manifest
 from servicedb.postgres.backups import source as source_of
 from servicedb.postgres.backups.relations import begin_locked, rewritten
+from servicedb.postgres.backups.session import translated
 from servicedb.postgres.migrations.session import DATABASE_KEY
 from servicedb.store.folder import FolderStore
 from servicedb.store.problems import StoreFull
@@ -130,8 +132,8 @@ def test_tables_that_change_while_they_are_locked_are_looked_at_again(database, 
     changes = iter(
         [
             "TRUNCATE orders; INSERT INTO orders VALUES (1, 'new')",
-            "CREATE TABLE more AS SELECT 1 AS a",
-            "DROP TABLE more",
+            "CREATE SCHEMA more CREATE TABLE more (a int)",
+            "DROP SCHEMA more CASCADE",
             "",
         ]
     )
@@ -148,6 +150,11 @@ def test_tables_that_change_while_they_are_locked_are_looked_at_again(database, 
     never = database.backed_up(store)
     assert (never.outcome, never.reason) == ("Retryable", "TablesChange")
     assert len(manifests(Path(store.location.removeprefix("folder ")))) == 1
+
+
+def test_what_the_server_says_of_an_object_that_was_dropped_meanwhile_passes(database):
+    with database.as_superuser() as connection, pytest.raises(Retryable, match="cache lookup failed"), translated():
+        connection.execute("DO $$ BEGIN RAISE 'cache lookup failed for type 1' USING ERRCODE = 'XX000'; END $$")
 
 
 def test_a_table_that_is_truncated_between_the_snapshot_and_the_dump_keeps_its_rows(database, store, monkeypatch):

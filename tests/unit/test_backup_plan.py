@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from servicedb.errors import Retryable, Terminal
-from servicedb.plan.backups.comparison import Restored, Scope, faults
+from servicedb.plan.backups.comparison import Restored, Scope, faults, notes
 from servicedb.plan.backups.dump_failure import dump_failure
 from servicedb.plan.backups.keys import Group, Place
 from servicedb.plan.backups.manifest import Manifest, Role, Sequence, Table
@@ -243,7 +243,11 @@ def test_definitions_are_compared_within_one_release_and_presence_always():
     view = Object(catalog=1259, oid=1, kind="view", identity="public.v", schema_="public", definition="a")
     before, objects = known(tables=(), server_version=18_00_01), Objects(objects=(view,))
     other = view.model_copy(update={"definition": "b"})
-    assert faults(before, objects, restored(objects=(other,)), Scope()) == ("view public.v is defined otherwise",)
-    assert faults(before, objects, restored(objects=(other,), server_version=19_00_00), Scope()) == ()
+    there = restored(objects=(other,))
+    assert faults(before, objects, there, Scope()) == ()
+    (note,) = notes(before, objects, there, Scope())
+    assert note.startswith("view public.v is there, and the server words its definition otherwise")
+    assert notes(before, objects, restored(objects=(other,), server_version=19_00_00), Scope()) == ()
+    assert notes(before, objects, there, Scope(frozenset({"app"}))) == ()
     assert faults(before, objects, restored(), Scope()) == ("view public.v is missing",)
     assert faults(before, objects, restored(), Scope(frozenset({"app"}))) == ()

@@ -101,7 +101,7 @@ def compare(request: Request, backup: Backup, loaded: Loaded, target: Target, re
     restored = target.look(loaded.rows)
     scope = Scope(frozenset(request.schemas))
     wrong = faults(backup.manifest, loaded.objects, restored, scope)
-    _note(result, restored, [*wrong, *loaded.lost, *notes(backup.manifest, restored)])
+    _note(result, restored, [*wrong, *loaded.lost, *notes(backup.manifest, loaded.objects, restored, scope)])
     if wrong:
         more = f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""
         raise Terminal(

@@ -75,7 +75,7 @@ class Source:
                 check_locks(tables, room=self.facts.lock_room, most=self.facts.locks_of_a_session)
                 try:
                     name = begin_locked(self._connection, tables)
-                except psycopg.errors.UndefinedTable:
+                except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName):
                     tell("a table was dropped while the tables were locked; once more")
                     self._connection.rollback()
                     continue

@@ -1,0 +1,65 @@
+"""What reads otherwise after a restore, and is the same: no reason to call a good backup a bad one."""
+
+from collections.abc import Iterator
+
+import pytest
+from servicedb.postgres.backups.relations import HASHABLE
+
+from tests.postgres.conftest import on_versions
+from tests.postgres.dumped import Database, databases, folder
+from tests.postgres.server import Server
+
+REWORDED = """
+CREATE TABLE jobs (id int PRIMARY KEY, status varchar CHECK (status IN ('new', 'done')), flags bit(3), more varbit);
+INSERT INTO jobs VALUES (1, 'new', '101', '11');
+CREATE INDEX open_jobs ON jobs (id) WHERE status IN ('new', 'late');
+CREATE VIEW open AS SELECT id FROM jobs WHERE status IN ('new', 'late');
+CREATE TABLE parts (id int, job int REFERENCES jobs) PARTITION BY RANGE (id);
+CREATE TABLE parts_1 PARTITION OF parts FOR VALUES FROM (0) TO (10);
+ALTER TABLE parts ADD CONSTRAINT other FOREIGN KEY (job) REFERENCES jobs;
+CREATE TABLE refers (a int PRIMARY KEY) PARTITION BY RANGE (a);
+CREATE TABLE refers_1 PARTITION OF refers FOR VALUES FROM (0) TO (10);
+CREATE TABLE refers_2 PARTITION OF refers FOR VALUES FROM (10) TO (20);
+INSERT INTO refers VALUES (1);
+ALTER TABLE jobs ADD CONSTRAINT to_parts FOREIGN KEY (id) REFERENCES refers;
+"""
+
+VALUES = {
+    "bool": "t",
+    "cidr": "10.0.0.0/8",
+    "date": "2024-02-29",
+    "inet": "10.0.0.1",
+    "macaddr": "08:00:2b:01:02:03",
+    "time": "10:00",
+    "timestamp": "2024-02-29 10:00",
+    "timestamptz": "2024-02-29 10:00+01",
+    "timetz": "10:00+01",
+    "uuid": "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11",
+}
+"""A value of each type that takes no number."""
+
+
+@pytest.fixture
+def pair(server: Server) -> Iterator[list[Database]]:
+    with databases(server, server) as made:
+        yield made
+
+
+@on_versions(15, 18)
+def test_what_a_server_words_otherwise_after_a_restore_is_the_same(pair, tmp_path):
+    source, target = pair
+    source.as_owner(REWORDED)
+    made = source.backed_up(folder(tmp_path))
+    restored = target.restored(folder(tmp_path), made.key)
+    assert (restored.outcome, restored.message, restored.mismatches) == ("Succeeded", "", [])
+
+
+@on_versions(15, 16, 18)
+def test_every_type_that_is_hashed_has_a_hash(pair):
+    source, _ = pair
+    with source.as_superuser() as connection:
+        for name in HASHABLE:
+            for kind in (name, f"{name}[]"):
+                query = f"SELECT hash_record_extended(ROW(NULL::{kind}, v), 0) FROM (SELECT %s::{kind} AS v) t"
+                given = VALUES.get(name, "1")
+                connection.execute(query.encode(), (f"{{{given}}}" if kind != name else given,))
