@@ -4,7 +4,6 @@ from pathlib import Path
 
 import click
 
-from servicedb.errors import Problem
 from servicedb.job_command import ENDING, STORE, end
 from servicedb.jobs.prune.catalogue import Catalogue, list_backups
 from servicedb.migrate_options import together
@@ -29,9 +28,9 @@ def list_(
     """
     try:
         catalogue = list_backups(open_store(store, store_credentials), after)
-    except Problem as problem:
+    except Exception as error:  # noqa: BLE001 - whatever it was, the pod's last message has to say it
         catalogue = Catalogue()
-        catalogue.failed_with(problem)
+        catalogue.failed_with(error)
     end(catalogue, output, termination_log, lambda: _show(catalogue))
 
 
