@@ -16,6 +16,7 @@ from servicedb.plan.backups.manifest import Manifest
 from servicedb.postgres.backups import source as source_of
 from servicedb.postgres.backups.relations import begin_locked, rewritten
 from servicedb.postgres.backups.session import translated
+from servicedb.postgres.backups.unfinished import Mark, mark
 from servicedb.postgres.migrations.session import DATABASE_KEY
 from servicedb.store.folder import FolderStore
 from servicedb.store.problems import StoreFull
@@ -416,6 +417,41 @@ def test_a_restore_that_lost_a_row_is_no_restore(database, target, store):
     restored = target.restored(store, made.key)
     assert (restored.outcome, restored.reason) == ("Terminal", "Mismatch")
     assert restored.mismatches == ["table public.orders has 1000 rows, and had 1001"]
+    again = target.restored(store, made.key)
+    assert (again.outcome, again.reason) == ("Terminal", "NotEmpty")
+    assert f"restored from {made.key}, and it differs from that backup" in again.message
+    assert target.value("SELECT count(*) FROM orders") == 1000
+    backed_up = target.backed_up(store)
+    assert backed_up.reason == "UnfinishedRestore"
+    assert "look at what differs, and drop schema servicedb_restore" in backed_up.message
+    target.as_owner("DROP SCHEMA servicedb_restore")
+    assert target.backed_up(store).rows == 1000
+
+
+FOREIGN = """
+CREATE EXTENSION postgres_fdw SCHEMA extensions;
+GRANT USAGE ON FOREIGN DATA WRAPPER postgres_fdw TO "{n}__owner";
+"""
+
+
+def test_what_a_restore_left_is_dropped_by_the_same_one_alone(database, target, store):
+    for one in (database, target):
+        one.execute(FOREIGN.format(n=one.name))
+    database.as_owner("CREATE SERVER there FOREIGN DATA WRAPPER postgres_fdw")
+    made = database.backed_up(store)
+    assert target.restored(store, made.key, run="first").outcome == "Succeeded"
+    with target.as_superuser() as connection:
+        connection.execute(f'SET ROLE "{target.name}__owner"'.encode())
+        mark(connection, Mark(made.key or "", "first"))
+    target.as_owner("INSERT INTO orders VALUES (0, 'of somebody who needs it')")
+    other = database.backed_up(store)
+    for key, run in ((made.key, "second"), (other.key, "first")):
+        refused = target.restored(store, key, run=run)
+        assert (refused.outcome, refused.reason) == ("Terminal", "NotEmpty")
+        assert f"which another restore of {made.key} by first left unfinished" in refused.message
+    assert target.value("SELECT count(*) FROM orders") == 1001
+    restored = target.restored(store, made.key, run="first")
+    assert (restored.outcome, restored.message, restored.rows) == ("Succeeded", "", 1000)
 
 
 def test_an_unreadable_connection_string_and_an_unknown_database_are_told(store, database):

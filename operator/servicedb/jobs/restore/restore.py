@@ -83,7 +83,7 @@ def load(request: Request, backup: Backup, target: Target, connect_to: Connect, 
     """
     found = programs(request.programs)
     found.check_dump(backup.manifest.dump_version)
-    target.begin(backup.manifest, progress.tell)
+    target.begin(backup.manifest, request.run, progress.tell)
     schema, objects = backup.schema(), backup.objects()
     scripts = Scripts(
         found, access(connect_to(), application=APPLICATION), request.as_role, target.standing.server_version
@@ -103,6 +103,7 @@ def compare(request: Request, backup: Backup, loaded: Loaded, target: Target, re
     wrong = faults(backup.manifest, loaded.objects, restored, scope)
     _note(result, restored, [*wrong, *loaded.lost, *notes(backup.manifest, loaded.objects, restored, scope)])
     if wrong:
+        target.differs(backup.manifest, request.run)
         more = f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""
         raise Terminal(
             "Mismatch", f"what was restored is not what was backed up: {wrong[0]}{more}; restore another backup"

@@ -70,19 +70,22 @@ def restore(
     place: Location,
     key: str,
     *,
+    run: str,
     parallel: int,
     identity: bool,
     as_role: str | None,
     schemas: Iterable[str],
     roles: Iterable[tuple[str, str]],
 ) -> tuple[str, ...]:
-    """Restore `key`. `roles`: those of the backup, and what stands for them here."""
+    """Restore `key`. `run` is the same for each Job of one restore; `roles`: those of the backup, and what stands for
+    them here."""
     return (
         "restore",
         f"--secret={CREDENTIALS}",
         _TERMINATION_LOG,
         *_store(place),
         f"--key={key}",
+        f"--run={run}",
         f"--parallel={parallel}",
         *((f"--identity={IDENTITY}/identity",) if identity else ()),
         *(f"--schema={schema}" for schema in schemas),
