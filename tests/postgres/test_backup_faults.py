@@ -428,6 +428,26 @@ def test_a_restore_that_lost_a_row_is_no_restore(database, target, store):
     assert target.backed_up(store).rows == 1000
 
 
+SCHEMAS = """
+CREATE SCHEMA a CREATE TABLE t (id int);
+CREATE SCHEMA b CREATE TABLE t (id int);
+CREATE POLICY of_a ON a.t TO "{n}__rw" USING (true);
+CREATE POLICY of_b ON b.t TO "{n}__rw" USING (true);
+ALTER DEFAULT PRIVILEGES IN SCHEMA a GRANT SELECT ON TABLES TO "{n}__ro";
+ALTER DEFAULT PRIVILEGES IN SCHEMA b GRANT SELECT ON TABLES TO "{n}__ro";
+ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO PUBLIC;
+"""
+
+
+def test_one_schema_comes_back_with_its_own_policies_and_privileges_alone(database, target, store):
+    database.as_owner(SCHEMAS.format(n=database.name))
+    made = database.backed_up(store)
+    restored = target.restored(store, made.key, schemas=("a",))
+    assert (restored.outcome, restored.message, restored.mismatches) == ("Succeeded", "", [])
+    assert target.rows("SELECT polname FROM pg_policy") == [("of_a",)]
+    assert target.rows("SELECT defaclnamespace::regnamespace::text FROM pg_default_acl") == [("a",)]
+
+
 FOREIGN = """
 CREATE EXTENSION postgres_fdw SCHEMA extensions;
 GRANT USAGE ON FOREIGN DATA WRAPPER postgres_fdw TO "{n}__owner";

@@ -92,7 +92,8 @@ def load(request: Request, backup: Backup, target: Target, connect_to: Connect, 
     target.make_schemas(request.schemas)
     loading = _Loading(request, backup, target, scripts, progress, [f"--schema={one}" for one in request.schemas])
     rows = loading.run(schema, objects)
-    lost = target.give_back(backup.manifest, objects, target.names(backup.manifest, request.roles))
+    asked = objects.within(request.schemas)
+    lost = target.give_back(backup.manifest, asked, target.names(backup.manifest, request.roles))
     return Loaded(objects, rows, lost)
 
 
