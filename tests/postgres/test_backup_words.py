@@ -54,6 +54,44 @@ def test_what_a_server_words_otherwise_after_a_restore_is_the_same(pair, tmp_pat
     assert (restored.outcome, restored.message, restored.mismatches) == ("Succeeded", "", [])
 
 
+LEFT_OUT = """
+CREATE EXTENSION postgres_fdw SCHEMA extensions;
+CREATE PUBLICATION whole FOR ALL TABLES;
+COMMENT ON PUBLICATION whole IS 'of all';
+CREATE PUBLICATION a_few FOR TABLE public.kept, TABLES IN SCHEMA public;
+GRANT USAGE ON FOREIGN DATA WRAPPER postgres_fdw TO "{n}__owner";
+ALTER ROLE "{admin}" IN DATABASE "{n}" SET work_mem = '8MB';
+CREATE TABLE extensions.of_postgres_fdw AS SELECT 1 AS a;
+ALTER EXTENSION postgres_fdw ADD TABLE extensions.of_postgres_fdw;
+UPDATE pg_extension SET extconfig = ARRAY['extensions.of_postgres_fdw'::regclass], extcondition = ARRAY['WHERE a = 1']
+WHERE extname = 'postgres_fdw';
+"""
+
+
+@on_versions(15)  # the others have no postgres_fdw
+def test_what_only_a_superuser_may_make_is_left_out_and_named(pair, tmp_path):
+    source, target = pair
+    source.as_owner("CREATE TABLE kept AS SELECT 1 AS a")
+    source.execute(LEFT_OUT.format(n=source.name, admin=source.server.admin.name))
+    source.as_owner("CREATE SERVER there FOREIGN DATA WRAPPER postgres_fdw")
+    made = source.backed_up(folder(tmp_path))
+    assert made.not_included == [
+        "publication whole: it is FOR ALL TABLES, and only a superuser may make such a one",
+        "schema public in publication a_few: only a superuser may publish TABLES IN SCHEMA",
+        f"setting work_mem of role {source.server.admin.name} in the database (ALTER ROLE ... IN DATABASE ... SET)",
+        "rows in table extensions.of_postgres_fdw of extension postgres_fdw: only the extension's owner may insert",
+    ]
+    target.execute("CREATE EXTENSION postgres_fdw SCHEMA extensions")
+    refused = target.restored(folder(tmp_path), made.key)
+    assert (refused.outcome, refused.reason) == ("Terminal", "NoPrivilege")
+    assert "may not use here; have an admin make it" in refused.message
+    assert target.value("SELECT to_regclass('kept')") is None
+    target.execute(f'GRANT USAGE ON FOREIGN DATA WRAPPER postgres_fdw TO "{target.name}__owner"')
+    restored = target.restored(folder(tmp_path), made.key)
+    assert (restored.outcome, restored.message, restored.mismatches) == ("Succeeded", "", [])
+    assert target.rows("SELECT pubname, tablename FROM pg_publication_tables") == [("a_few", "kept")]
+
+
 @on_versions(15, 16, 18)
 def test_every_type_that_is_hashed_has_a_hash(pair):
     source, _ = pair

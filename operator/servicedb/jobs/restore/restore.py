@@ -90,9 +90,10 @@ def load(request: Request, backup: Backup, target: Target, connect_to: Connect, 
     )
     target.make_extensions(backup.manifest.extensions)
     target.make_schemas(request.schemas)
+    asked = objects.within(request.schemas)
+    target.check_wrappers(asked.wrappers)
     loading = _Loading(request, backup, target, scripts, progress, [f"--schema={one}" for one in request.schemas])
     rows = loading.run(schema, objects)
-    asked = objects.within(request.schemas)
     lost = target.give_back(backup.manifest, asked, target.names(backup.manifest, request.roles))
     return Loaded(objects, rows, lost)
 

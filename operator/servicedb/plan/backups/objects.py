@@ -73,12 +73,13 @@ class DefaultPrivileges(Piece):
 
 
 class Objects(Piece):
-    """All of them. `large_objects` is how many there are."""
+    """All of them. `large_objects` is how many there are, `wrappers` are those that foreign servers need."""
 
     objects: tuple[Object, ...] = ()
     policies: tuple[Policy, ...] = ()
     default_privileges: tuple[DefaultPrivileges, ...] = ()
     large_objects: int = 0
+    wrappers: tuple[str, ...] = ()
 
     def within(self, schemas: Collection[str]) -> Self:
         """Those of these `schemas` alone; none: all, with what is in no schema."""
@@ -89,6 +90,7 @@ class Objects(Piece):
                 "objects": tuple(one for one in self.objects if one.schema_ in schemas),
                 "policies": tuple(one for one in self.policies if one.schema_ in schemas),
                 "default_privileges": tuple(one for one in self.default_privileges if one.schema_ in schemas),
+                "wrappers": (),
             }
         )
 

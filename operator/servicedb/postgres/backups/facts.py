@@ -40,26 +40,6 @@ WHERE e.oid >= 16384
 ORDER BY 1
 """
 
-_NOT_INCLUDED: LiteralString = """
-SELECT format('rows of foreign table %I.%I: they stand on another server', n.nspname, c.relname)
-FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind = 'f'
-UNION ALL
-SELECT format('user mappings of foreign server %I: their passwords are readable to nobody', s.srvname)
-FROM pg_foreign_server s WHERE EXISTS (SELECT FROM pg_user_mappings m WHERE m.srvid = s.oid)
-UNION ALL
-SELECT format('subscription %I: it would take changes twice', s.subname)
-FROM pg_subscription s JOIN pg_database d ON d.oid = s.subdbid WHERE d.datname = current_database()
-UNION ALL
-SELECT format('event trigger %I: only a superuser may make it', evtname) FROM pg_event_trigger
-WHERE NOT EXISTS (SELECT FROM pg_depend
-                  WHERE classid = 'pg_event_trigger'::regclass AND objid = pg_event_trigger.oid AND deptype = 'e')
-UNION ALL
-SELECT format('setting %s of the database (ALTER DATABASE ... SET)', split_part(setting, '=', 1))
-FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase, unnest(s.setconfig) AS setting
-WHERE d.datname = current_database() AND s.setrole = 0
-ORDER BY 1
-"""
-
 
 @dataclass(frozen=True, slots=True)
 class Facts:
@@ -104,11 +84,6 @@ def extensions(connection: Connection[Any]) -> tuple[Extension, ...]:
     """Those that are not in every database."""
     with connection.cursor(row_factory=class_row(Extension)) as cursor:
         return tuple(cursor.execute(_EXTENSIONS).fetchall())
-
-
-def not_included(connection: Connection[Any]) -> tuple[str, ...]:
-    """What a restore does not bring back, each with the reason."""
-    return tuple(row[0] for row in connection.execute(_NOT_INCLUDED).fetchall())
 
 
 def clock(connection: Connection[Any]) -> datetime:

@@ -123,7 +123,9 @@ objects AS (
           UNION ALL SELECT 'pg_ts_config'::regclass, oid, cfgowner FROM pg_ts_config
           UNION ALL SELECT 'pg_ts_dict'::regclass, oid, dictowner FROM pg_ts_dict
           UNION ALL SELECT 'pg_cast'::regclass, oid, NULL FROM pg_cast
-          UNION ALL SELECT 'pg_publication'::regclass, oid, pubowner FROM pg_publication) o
+          UNION ALL SELECT 'pg_publication'::regclass, oid, pubowner FROM pg_publication
+          WHERE NOT puballtables -- it is not brought back
+          ) o
     WHERE o.oid >= 16384 AND NOT EXISTS (SELECT FROM members m WHERE m.classid = o.class AND m.objid = o.oid)
     UNION ALL
     SELECT 'pg_largeobject'::regclass, l.oid, 0, NULL, l.lomowner, l.lomacl, 'L', 'LARGE OBJECT', NULL
@@ -159,6 +161,14 @@ SELECT p.oid::int8, n.nspname AS schema_, c.relname AS table, p.polname AS name,
        ARRAY(SELECT CASE role WHEN 0 THEN '' ELSE pg_get_userbyid(role) END FROM unnest(p.polroles) role) AS roles
 FROM pg_policy p JOIN pg_class c ON c.oid = p.polrelid JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE n.nspname {users}
+ORDER BY 1
+"""
+
+_WRAPPERS: LiteralString = """
+SELECT DISTINCT f.fdwname
+FROM pg_foreign_server s JOIN pg_foreign_data_wrapper f ON f.oid = s.srvfdw
+WHERE NOT EXISTS (SELECT FROM pg_depend
+                  WHERE classid = 'pg_foreign_server'::regclass AND objid = s.oid AND deptype = 'e')
 ORDER BY 1
 """
 
@@ -214,6 +224,7 @@ def objects(connection: Connection[Any]) -> Objects:
         policies=tuple(policies),
         default_privileges=default_privileges(connection),
         large_objects=count[0] if count else 0,
+        wrappers=tuple(row[0] for row in connection.execute(_WRAPPERS).fetchall()),
     )
 
 

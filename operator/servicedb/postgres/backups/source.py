@@ -17,6 +17,7 @@ from servicedb.plan.backups.objects import Objects
 from servicedb.plan.backups.relations import Counted, Relation, check_locks, check_readable
 from servicedb.postgres.backups import facts as facts_of
 from servicedb.postgres.backups.counts import count
+from servicedb.postgres.backups.not_included import not_included
 from servicedb.postgres.backups.objects import objects
 from servicedb.postgres.backups.relations import begin_locked, relations, rewritten
 from servicedb.postgres.backups.session import Way, hold_database, translated
@@ -102,7 +103,7 @@ class Source:
         return self._read(facts_of.extensions)
 
     def not_included(self) -> tuple[str, ...]:
-        return self._read(facts_of.not_included)
+        return self._read(not_included)
 
     def counts(self, tables: tuple[Counted, ...], snapshot: Snapshot, over: Callable[[], bool]) -> tuple[Table, ...]:
         """The rows of `tables`, read by a session of its own, until `over` says that nobody wants to know any more."""

@@ -49,6 +49,11 @@ ORDER BY 1 LIMIT 4
 """
 
 
+_USABLE_WRAPPERS: LiteralString = """
+SELECT fdwname FROM pg_foreign_data_wrapper WHERE has_foreign_data_wrapper_privilege(oid, 'USAGE')
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Assertion:
     """A question to a restored database, and the answer to expect: the first column of the first row, as text."""
@@ -140,6 +145,19 @@ class Target:
                         f"the backup needs extension {one.name} in schema {one.schema_}, which can't be made here: "
                         f"{error.diag.message_primary}; have an admin make it beforehand",
                     ) from None
+
+    def check_wrappers(self, wanted: Sequence[str]) -> None:
+        """Raises Terminal for a foreign-data wrapper that may not be used here: its servers could not be made."""
+        with translated():
+            rows = self._connection.execute(_USABLE_WRAPPERS).fetchall()
+        if missing := sorted(set(wanted) - {row[0] for row in rows}):
+            one, owner = missing[0], self.standing.owner
+            raise Terminal(
+                "NoPrivilege",
+                f'the backup has servers of foreign-data wrapper "{one}", which role "{owner}" may not use here; '
+                "have an admin make it where it is missing, and "
+                f'GRANT USAGE ON FOREIGN DATA WRAPPER "{one}" TO "{owner}"',
+            )
 
     def make_schemas(self, wanted: Sequence[str]) -> None:
         """Make those that are missing: pg_restore leaves them out where only some are asked for."""
