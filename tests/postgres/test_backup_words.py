@@ -1,9 +1,14 @@
-"""What reads otherwise after a restore, and is the same: no reason to call a good backup a bad one."""
+"""What reads otherwise after a restore and is the same, what is left out and named, and what is made beforehand."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import pytest
+from servicedb.errors import Terminal
+from servicedb.plan.backups.manifest import Extension
+from servicedb.postgres.backups.extensions import make_missing
+from servicedb.postgres.backups.programs import access
 from servicedb.postgres.backups.relations import HASHABLE
+from servicedb.store.folder import FolderStore
 
 from tests.postgres.conftest import on_versions
 from tests.postgres.dumped import Database, databases, folder
@@ -101,3 +106,52 @@ def test_every_type_that_is_hashed_has_a_hash(pair):
                 query = f"SELECT hash_record_extended(ROW(NULL::{kind}, v), 0) FROM (SELECT %s::{kind} AS v) t"
                 given = VALUES.get(name, "1")
                 connection.execute(query.encode(), (f"{{{given}}}" if kind != name else given,))
+
+
+def test_extensions_that_need_each_other_are_made_whatever_their_order(servers):
+    wanted = [
+        Extension(name=name, version="1.0", schema_=schema)
+        for name, schema in (("earthdistance", "public"), ("cube", "public"), ("adminpack", "pg_catalog"))
+    ]
+    with databases(servers(15)) as (made,), made.as_superuser() as connection:
+        assert make_missing(connection, wanted) is None
+        assert make_missing(connection, wanted) is None
+        nowhere = Extension(name="nowhere", version="1.0", schema_="public")
+        failed = make_missing(connection, [nowhere])
+        assert failed is not None
+        assert (failed[0], "nowhere" in failed[1]) == (nowhere, True)
+
+
+def test_a_schema_that_is_there_needs_nobody_who_may_make_one(servers):
+    with databases(servers(15)) as (made,), made.as_superuser() as connection:
+        connection.execute(f'REVOKE CREATE ON DATABASE "{made.name}" FROM "{made.name}__owner"'.encode())
+        connection.execute(f'GRANT CREATE ON SCHEMA extensions TO "{made.name}__owner"'.encode())
+        connection.execute(f'SET ROLE "{made.name}__owner"'.encode())
+        failed = make_missing(connection, [Extension(name="citext", version="1.6", schema_="extensions")])
+        assert failed is not None
+        assert "permission denied to create extension" in failed[1]
+
+
+@pytest.mark.parametrize("name", ["sslpassword", "scram_client_key"])
+def test_a_secret_that_would_stand_in_an_argument_is_refused(name):
+    with pytest.raises(Terminal, match=f"has {name}, which PostgreSQL's programs take as an argument alone") as told:
+        access(f"host=a {name}=of-the-tests-alone", application="servicedb-backup")
+    assert "of-the-tests-alone" not in told.value.message
+
+
+@on_versions(15, 18)
+def test_a_store_is_told_beforehand_how_much_large_objects_are(pair, tmp_path):
+    source, _ = pair
+    source.as_owner("SELECT lo_from_bytea(4711, decode(repeat('00', 1000000), 'hex'))")
+    source.execute("ANALYZE pg_largeobject")
+    (tmp_path / "store").mkdir()
+    told = {}
+
+    class Told(FolderStore):
+        def put(self, key: str, chunks: Iterable[bytes], *, expected_bytes: int = 0) -> None:
+            told[key.rpartition("/")[2].partition(".")[0]] = expected_bytes
+            super().put(key, chunks, expected_bytes=expected_bytes)
+
+    made = source.backed_up(Told(tmp_path / "store"), level=0)
+    assert (made.outcome, made.message) == ("Succeeded", "")
+    assert told["rest"] >= 1_000_000

@@ -18,6 +18,9 @@ SELECT (SELECT system_identifier::text FROM pg_control_system()) AS system_ident
        current_setting('max_locks_per_transaction')::int AS locks_of_a_session,
        current_setting('max_locks_per_transaction')::int
            * (current_setting('max_connections')::int + current_setting('max_prepared_transactions')::int) AS lock_room,
+       greatest(pg_table_size('pg_largeobject'::regclass), (
+           SELECT reltuples::int8 * (current_setting('block_size')::int8 / 4)
+           FROM pg_class WHERE oid = 'pg_largeobject'::regclass)) AS large_object_bytes,
        shobj_description(to_regrole(quote_ident(%(owner)s)), 'pg_authid') AS marker
 FROM pg_database d WHERE d.datname = current_database()
 """
@@ -44,7 +47,8 @@ ORDER BY 1
 @dataclass(frozen=True, slots=True)
 class Facts:
     """Of the server and the database. `marker` is the comment on the owner role, `lock_room` how many locks the
-    server has room for."""
+    server has room for, `large_object_bytes` about what the large objects hold: a row is up to a quarter of a block.
+    """
 
     system_identifier: str
     database_oid: int
@@ -53,6 +57,7 @@ class Facts:
     server_version: int
     locks_of_a_session: int
     lock_room: int
+    large_object_bytes: int
     marker: str | None
 
     @property

@@ -18,6 +18,7 @@ from servicedb.plan.backups.privileges import Names, names
 from servicedb.plan.backups.relations import Counted, counted
 from servicedb.postgres.backups import facts as facts_of
 from servicedb.postgres.backups.counts import count
+from servicedb.postgres.backups.extensions import make_missing
 from servicedb.postgres.backups.objects import objects
 from servicedb.postgres.backups.privileges import Standing, give_back
 from servicedb.postgres.backups.relations import relations
@@ -128,23 +129,14 @@ class Target:
     def make_extensions(self, wanted: Sequence[Extension]) -> None:
         """Make those that are missing. Raises Terminal for one that only an admin may make."""
         with translated():
-            here = {one.name for one in facts_of.extensions(self._connection)}
-            for one in wanted:
-                if one.name in here:
-                    continue
-                schema = sql.Identifier(one.schema_)
-                try:
-                    with self._connection.transaction():
-                        self._connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(schema))
-                        self._connection.execute(
-                            sql.SQL("CREATE EXTENSION {} SCHEMA {}").format(sql.Identifier(one.name), schema)
-                        )
-                except psycopg.Error as error:
-                    raise Terminal(
-                        "ExtensionMissing",
-                        f"the backup needs extension {one.name} in schema {one.schema_}, which can't be made here: "
-                        f"{error.diag.message_primary}; have an admin make it beforehand",
-                    ) from None
+            failed = make_missing(self._connection, wanted)
+        if failed is not None:
+            one, words = failed
+            raise Terminal(
+                "ExtensionMissing",
+                f"the backup needs extension {one.name} in schema {one.schema_}, which can't be made here: {words}; "
+                "have an admin make it beforehand",
+            )
 
     def check_wrappers(self, wanted: Sequence[str]) -> None:
         """Raises Terminal for a foreign-data wrapper that may not be used here: its servers could not be made."""
