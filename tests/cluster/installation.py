@@ -61,8 +61,9 @@ def installed(cluster: Cluster, *examples: str) -> Iterator[Postgres]:
 
 
 def remove(cluster: Cluster, *examples: str) -> None:
-    for example in examples:
-        cluster.kubectl("delete", "-k", str(EXAMPLES / example), "--ignore-not-found", IN_TIME)
+    for wait in ("--wait=false", "--wait=true"):  # their namespaces end side by side
+        for example in examples:
+            cluster.kubectl("delete", "-k", str(EXAMPLES / example), "--ignore-not-found", wait, IN_TIME)
 
 
 def fresh_server(cluster: Cluster) -> Postgres:

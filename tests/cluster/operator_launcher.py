@@ -14,7 +14,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-from servicedb import cli
+from servicedb import cli, run_command
 from servicedb.kube.client import KubeClient
 from servicedb.kube.resources import Key
 from servicedb.logs import OBJECT
@@ -74,7 +74,7 @@ async def _uid(uid: str, _: KubeClient) -> str:
 
 def main() -> None:
     points = Points(Path(os.environ["SERVICEDB_TEST_POINTS"]))
-    cli.run_operator = functools.partial(run, on_step=points.pass_step)  # type: ignore[attr-defined]
+    run_command.run_operator = functools.partial(run, on_step=points.pass_step)  # type: ignore[attr-defined]
     standing.report = points.reporting  # type: ignore[attr-defined]
     if fault := os.environ.get("SERVICEDB_TEST_FAULT"):
         FAULTS[fault].put_in()

@@ -13,7 +13,7 @@ from tests.cluster.harness import store
 from tests.cluster.harness.cluster import Cluster
 from tests.cluster.objects import condition, wait_for
 from tests.cluster.operator_process import OperatorProcess, Point
-from tests.cluster.shop import Shop
+from tests.cluster.shop import Shop, inline
 from tests.cluster.vault import KEYS, PATIENCE, Vault
 
 ROWS: Final = 1000
@@ -46,9 +46,14 @@ def test_a_schedule_backs_up_by_time_and_out_of_turn_and_prunes_what_it_does_not
 
     vault.change("BackupSchedule", "each-minute", {"spec": {"suspend": False, "schedule": "0 0 29 2 *"}})
     wait_for("the first one pruned after the second", another, within=PATIENCE, told=vault.told)
-    found = vault.wait("BackupSchedule", "each-minute", of="LastPruneSucceeded", status="True")
-    vault.wait_for_entries("each-minute", 1)
-    assert found["status"]["backups"] == 1
+    vault.wait("BackupSchedule", "each-minute", of="LastPruneSucceeded", status="True")
+
+    def counted() -> bool:
+        status = vault.get("BackupSchedule", "each-minute")["status"]
+        return (status["backups"], len(vault.entries("each-minute"))) == (1, 1)
+
+    wait_for("one backup in the status", counted, within=PATIENCE, told=vault.told)
+    found = vault.get("BackupSchedule", "each-minute")
     assert (condition(found, "RecoveryPointMet") or {})["status"] == "True"
     assert found["status"]["nextRun"].endswith("-02-29T00:00+00:00")
 
@@ -131,33 +136,53 @@ def scratch_databases(vault: Vault) -> list[str]:
     return [str(name) for (name,) in rows]
 
 
+def test_a_migration_waits_for_the_backup_that_it_asks_for(vault: Vault) -> None:
+    vault.shop.provision("shelves")
+    vault.fill("shelves", ROWS)
+    vault.schedule("before-migrations", "shelves")
+    changes = {
+        "spec.source": inline({"V1__more.sql": "ALTER TABLE items ADD COLUMN weight integer;"}),
+        "spec.requireBackup": {"scheduleRef": {"name": "before-migrations"}, "maxAge": "1h"},
+    }
+    vault.shop.migrate("shelves", "shelves", changes)
+    migrated = vault.shop.wait("shelves", status="True", reason="Ready")
+    (backup,) = vault.wait_for_entries("before-migrations", 1)
+    assert backup["status"]["rows"] == ROWS
+    assert backup["status"]["completedAt"] <= migrated["status"]["startedAt"]
+
+
 def test_an_operator_that_is_killed_at_any_step_goes_on_and_loses_no_backup(vault: Vault) -> None:
     """One schedule, which goes through every kind of step; the operator is started again after each kill."""
     operator, name = vault.shop.operator, "killed"
     vault.shop.provision("wagons")
     vault.shop.provision("wheels")
     vault.fill("wagons", ROWS)
+    operator.kill()
     armed = {step: operator.arm(Point(f"backupschedules/{vault.namespace}/{name}", step.__name__)) for step in BACKUP}
+    operator.start()
     verify = {"schedule": "* * * * *", "serverRef": {"name": vault.shop.tenant.name}, "allowSameServer": True}
     both = [{"name": "wagons"}, {"name": "wheels"}]
     vault.schedule(name, "wagons", {"spec.databaseRefs": both, "spec.retention": {"keepLast": 1}})
     with restarting(operator):
         vault.run_now(name)
-        first = {one["status"]["key"] for one in vault.wait_for_entries(name, 2)}
+        vault.wait_for_entries(name, 2)
         vault.change("BackupSchedule", name, {"spec": {"verify": verify}})
         vault.wait("BackupSchedule", name, of="LastVerifySucceeded", status="True")
         vault.change("BackupSchedule", name, {"spec": {"verify": None, "parallel": 1, "databaseRefs": both[:1]}})
         vault.run_now(name)
+        second = vault.wait_for_entries(name, 3)[-1]["status"]["key"]
+        vault.run_now(name)
+        # The first one was verified, and so stays: it is the second that the third one pushes out.
         wait_for(
-            "the end of the first backup",
-            lambda: len({one["status"]["key"] for one in vault.entries(name)} & first) == 1,
+            "the end of the second backup",
+            lambda: second not in {one["status"]["key"] for one in vault.entries(name)},
             within=PATIENCE,
             told=vault.told,
         )
         wait_for("all steps", lambda: all(map(operator.was_hit, armed.values())), within=PATIENCE, told=vault.told)
     assert {step.__name__ for step, point in armed.items() if not operator.was_hit(point)} == set()
     found = vault.wait("BackupSchedule", name, status="True")
-    assert found["status"]["databases"][0]["backups"] == 1
+    assert [one["name"] for one in found["status"]["databases"]] == ["wagons"]
     owned = [job["metadata"]["name"] for job in vault.objects.listed("CronJob", vault.namespace)]
     assert len([one for one in owned if one.startswith("wheels-")]) == 0
 

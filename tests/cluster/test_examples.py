@@ -1,4 +1,4 @@
-"""The examples kyb-platform and ecommerce, applied as their users apply them, and seen from pods with the Secrets.
+"""The examples kyb-platform, ecommerce and isp-multitenant as their users apply them, seen from pods with the Secrets.
 
 The tests build on one another, in the order of the file. What their functions and constraints do is tested on real
 servers of each version in tests/postgres/examples.
@@ -16,6 +16,7 @@ from tests.cluster.installation import in_pod, installed, psql, refusal
 
 KYB: Final = "kyb-platform"
 SHOP: Final = "ecommerce"
+ISP: Final = "isp-multitenant"
 CALLS: Final = {
     "product": "search_products('shoes')",
     "order": "validate_order_business_rules(gen_random_uuid(), 20, 1)",
@@ -28,8 +29,8 @@ TABLES: Final = {"product": "products", "order": "orders", "payment": "payments"
 
 @pytest.fixture(scope="module")
 def examples(cluster: Cluster, api: ApiServer) -> Iterator[Cluster]:
-    """With the operator and both examples in it, all Ready, and a pod in each that mounts the Secrets."""
-    with installed(cluster, KYB, SHOP):
+    """With the operator and the examples in it, all Ready, and a pod in each that mounts the Secrets."""
+    with installed(cluster, KYB, SHOP, ISP):
         yield cluster
 
 
@@ -100,6 +101,27 @@ def test_buyers_in_many_processes_get_what_is_there_and_no_more(examples: Cluste
     wait
     """
     assert sorted(in_pod(examples, script, example=SHOP).split()) == ["f"] * 13 + ["t"] * 7
+
+
+# isp-multitenant
+
+
+def test_the_shared_tables_and_those_of_twenty_tenants_are_migrated(examples: Cluster) -> None:
+    master, tenants = status(examples, ISP, "isp-master"), status(examples, ISP, "isp-tenants")
+    assert [(found["version"], found["pending"]) for found in (master, tenants)] == [("6", 0), ("2", 0)]
+    assert tenants["tenants"] == {"total": 20, "succeeded": 20, "failed": 0, "failing": []}
+
+
+def test_its_application_sees_one_tenant_and_without_one_none(examples: Cluster) -> None:
+    apart = ["--for=condition=TenantIsolation", f"--namespace={ISP}", "--timeout=60s"]
+    examples.kubectl("wait", *apart, "servicedatabase/isp")
+    count = "SELECT count(*) FROM tenants JOIN roles ON roles.tenant_id = tenants.id"
+    assert psql(examples, "isp-migrator", count, example=ISP) == "60"
+    tenant = psql(examples, "isp-migrator", "SELECT id FROM tenants LIMIT 1", example=ISP)
+    set_tenant = f"SET app.current_tenant_id = '{tenant}'"
+    plans = "SELECT (SELECT count(*) FROM tenant_01.plans) + (SELECT count(*) FROM tenant_20.plans)"
+    assert psql(examples, "isp-app", count, set_tenant, count, example=ISP).split() == ["0", "3"]
+    assert psql(examples, "isp-app", plans, example=ISP) == "0"
 
 
 # kyb-platform

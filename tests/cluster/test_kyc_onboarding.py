@@ -55,7 +55,6 @@ VERSIONS: Final = {
 }
 """Each MigrationRun, the version that it ends at, and what is pending then."""
 OPERATOR: Final = "system:serviceaccount:servicedb-system:servicedb"
-MULTITENANT: Final = MANIFESTS / "examples" / "isp-multitenant"
 
 
 def secret_of(database: str, role: str = "app") -> str:
@@ -400,34 +399,6 @@ def logging_in(cluster: Cluster) -> Iterator[list[str]]:
     finally:
         enough.set()
         thread.join()
-
-
-# Another example beside it, and the end of both
-
-
-def test_twenty_tenants_of_one_database_are_migrated_in_pods_and_kept_apart(kyc: Kyc) -> None:
-    kyc.cluster.kubectl("apply", "-k", str(MULTITENANT))
-    try:
-        kyc.cluster.kubectl(
-            "wait", "--for=condition=Ready", "migrationruns", "--all", "--namespace=isp", "--timeout=180s"
-        )
-        master, tenants = items(kyc.cluster, "migrationruns", "--namespace=isp")
-        assert (master["status"]["version"], master["status"]["pending"]) == ("6", 0)
-        assert (tenants["status"]["version"], tenants["status"]["pending"]) == ("2", 0)
-        assert tenants["status"]["tenants"] == {"total": 20, "succeeded": 20, "failed": 0, "failing": []}
-        kyc.cluster.kubectl(
-            "wait", "--for=condition=TenantIsolation", "servicedatabase/isp", "--namespace=isp", IN_TIME
-        )
-        (told,) = items(kyc.cluster, "servicedatabases", "--namespace=isp")
-        isolation = next(one for one in told["status"]["conditions"] if one["type"] == "TenantIsolation")
-        assert (isolation["status"], isolation.get("message", "")) == ("True", "")
-        count = "SELECT count(*) FROM tenants JOIN roles ON roles.tenant_id = tenants.id"
-        tenant = kyc.server.psql("SELECT id FROM tenants LIMIT 1", database="isp").strip()
-        set_tenant = f"SET app.current_tenant_id = '{tenant}'"
-        assert kyc.server.psql(count, database="isp").split() == ["60"]
-        assert kyc.server.psql("SET ROLE isp__rw", count, set_tenant, count, database="isp").split() == ["0", "3"]
-    finally:
-        kyc.cluster.kubectl("delete", "-k", str(MULTITENANT), "--ignore-not-found", IN_TIME)
 
 
 def test_without_an_operator_the_example_is_deleted_at_once_and_no_login_is_lost(kyc: Kyc) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from servicedb.errors import Problem
 from servicedb.plan.backups.keys import PARTIAL
+from servicedb.store.folder import _sync
 from servicedb.store.interface import Store
 from servicedb.store.location import bucket, open_store
 from servicedb.store.problems import StoreAway, StoreFull, StoreRefused
@@ -295,3 +296,7 @@ def test_a_link_is_not_followed(tmp_path):
     (tmp_path / "elsewhere" / "mine").write_text("x")
     (tmp_path / "store" / "a").symlink_to(tmp_path / "elsewhere")
     assert keys(open_store((tmp_path / "store").as_uri())) == []
+
+
+def test_a_file_system_that_can_sync_no_folder_is_used_all_the_same():
+    _sync(Path("/proc"))  # which answers with EINVAL, as some do that are mounted over a network

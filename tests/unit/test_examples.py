@@ -9,10 +9,12 @@ from pydantic import BaseModel
 from servicedb.api.database_server import DatabaseServer
 from servicedb.api.migration_run import MigrationRun
 from servicedb.api.service_database import ServiceDatabase
+from servicedb.plan.migrations.sections import Format
 from servicedb.plan.migrations.source import read_source
 
 EXAMPLES: Final = Path(__file__).parents[2] / "manifests" / "examples"
-SYSTEMS: Final = sorted(folder.name for folder in EXAMPLES.iterdir())
+SYSTEMS: Final = sorted(file.parent.name for file in EXAMPLES.glob("*/server.yaml"))
+"""Without the folders that build on another's."""
 MODELS: Final[dict[str, type[BaseModel]]] = {
     "DatabaseServer": DatabaseServer,
     "ServiceDatabase": ServiceDatabase,
@@ -64,17 +66,27 @@ def test_what_its_objects_refer_to_is_there(system: str) -> None:
                 assert one["spec"]["serverRef"]["name"] in named(system, "DatabaseServer")
             case "MigrationRun":
                 assert one["spec"]["databaseRef"]["name"] in named(system, "ServiceDatabase")
-                sources = {source["name"] for source in one["spec"]["source"].get("configMaps", ())}
+                sources = {source["name"] for source in one["spec"]["source"]["configMaps"]}
                 assert sources <= config_maps(system).keys()
 
 
 @pytest.mark.parametrize("system", SYSTEMS)
-def test_every_sql_file_is_applied_and_can_be_read(system: str) -> None:
-    """A migration that no ConfigMap names would be forgotten in silence."""
-    for files in config_maps(system).values():
-        assert read_source({file.name: file.read_bytes() for file in files}).migrations
+def test_every_sql_file_stands_in_a_config_map(system: str) -> None:
+    """One that does not would be forgotten in silence."""
     listed = {file for files in config_maps(system).values() for file in files}
     assert listed == {*(EXAMPLES / system).rglob("*.sql")}
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_the_files_of_its_runs_are_migrations_and_the_seeds_that_are_asked_for(system: str) -> None:
+    for run in (one["spec"] for one in manifests(system) if one["kind"] == "MigrationRun"):
+        files: dict[str, bytes] = {}
+        for part in run["source"]["configMaps"]:
+            folder = f"{part['path']}/" if "path" in part else ""
+            files |= {f"{folder}{file.name}": file.read_bytes() for file in config_maps(system)[part["name"]]}
+        source = read_source(files, format=Format(run.get("format", "Auto")))
+        assert source.migrations
+        assert {*source.seeds} == ({run["seeds"]["environment"]} if "seeds" in run else set())
 
 
 def test_no_two_systems_share_a_server_object() -> None:

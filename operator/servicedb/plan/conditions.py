@@ -72,5 +72,10 @@ def merged(
     return tuple(sorted(result.values(), key=lambda condition: (order.get(condition.type, 3), condition.type)))
 
 
+def as_before(seen: Iterable[Condition]) -> list[Finding]:
+    """All of `seen` as they are, to be said of the present generation."""
+    return [Finding(one.type, one.status, one.reason, one.message) for one in seen]
+
+
 def condition_of(conditions: Sequence[Condition], kind: str) -> Condition | None:
     return next((condition for condition in conditions if condition.type == kind), None)

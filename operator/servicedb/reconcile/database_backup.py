@@ -1,9 +1,11 @@
 """One DatabaseBackup: an entry of a catalogue, which runs nothing, or a person's order for a backup."""
 
+from datetime import datetime
 from typing import Any
 
 from servicedb.api.backup_schedule import BackupSchedule, BackupScheduleSpec, ScheduledDatabase
 from servicedb.api.database_backup import DatabaseBackup
+from servicedb.api.migration_job import JobSettings
 from servicedb.api.service_database import ServiceDatabase
 from servicedb.errors import Problem, Retryable, Terminal
 from servicedb.kube import jobs, resources
@@ -11,9 +13,11 @@ from servicedb.kube.resources import BACKUP_SCHEDULES, SERVICE_DATABASES, Key
 from servicedb.plan.backups.entries import facts_of, unverified
 from servicedb.plan.backups.pod import Owner, hashed_name, job
 from servicedb.plan.backups.progress import Ended, ended
-from servicedb.plan.conditions import READY, RECONCILING, Finding, condition_of, of_problem
+from servicedb.plan.backups.result import ended_at
+from servicedb.plan.conditions import READY, RECONCILING, Finding, as_before, condition_of, of_problem
 from servicedb.plan.migration_result import waiting_for
 from servicedb.plan.migration_standing import SUCCEEDED
+from servicedb.plan.steps import BeginWork, EndWork
 from servicedb.reconcile.backup_cron import backup_task
 from servicedb.reconcile.job_ground import check_service_account
 from servicedb.reconcile.queue import TryAgain
@@ -21,6 +25,7 @@ from servicedb.reconcile.report import begin, report
 from servicedb.reconcile.world import World
 
 _SOON = 2.0
+_KEPT = JobSettings().ttl.timedelta
 
 
 async def reconcile(key: Key, world: World) -> float | None:
@@ -36,7 +41,7 @@ async def reconcile(key: Key, world: World) -> float | None:
         return None
     if backup.spec.key is not None or _is_done(backup):
         await _keep(key, backup, world)
-        return None
+        return await _forget_job(key, backup, world)
     await begin(world, key, backup)
     try:
         return await _carry_out(key, backup, world)
@@ -55,14 +60,29 @@ def _is_done(backup: DatabaseBackup) -> bool:
 
 async def _keep(key: Key, backup: DatabaseBackup, world: World) -> None:
     """Say again what is known, for the present generation. A schedule's entry is filled by its schedule."""
-    if (ready := condition_of(backup.status.conditions, READY)) is None:
+    if condition_of(backup.status.conditions, READY) is None:
         if backup.spec.schedule_ref is not None:  # which fills it in
             world.enqueue(Key(BACKUP_SCHEDULES, key.namespace, backup.spec.schedule_ref.name))
             return
         ready_now = Finding(READY, "Unknown", "NotListed", "the store was not listed yet")
         await report(world, key, backup, [ready_now], {"key": backup.spec.key})
         return
-    await report(world, key, backup, [Finding(READY, ready.status, ready.reason, ready.message)])
+    await report(world, key, backup, as_before(backup.status.conditions))
+
+
+async def _forget_job(key: Key, backup: DatabaseBackup, world: World) -> float | None:
+    """Delete the Job of an order when it was kept for long enough, for its log; gives the seconds until then."""
+    if backup.status.job is None:
+        return None
+    until = None
+    for one in await jobs.owned_by(world.kube, key.namespace, backup.metadata.uid):
+        until = datetime.fromisoformat(ended_at(one)) + _KEPT
+        if until > world.now():
+            return world.seconds_until(until)
+        world.step(EndWork("it was kept for long enough", one["metadata"]["name"]))
+        await jobs.delete(world.kube, one)
+    await report(world, key, backup, as_before(backup.status.conditions), {"job": None})
+    return None
 
 
 async def _carry_out(key: Key, backup: DatabaseBackup, world: World) -> float | None:
@@ -74,7 +94,9 @@ async def _carry_out(key: Key, backup: DatabaseBackup, world: World) -> float | 
         spec, database = await _settings(backup, world)
         await check_service_account(world, key.namespace, spec.job.service_account_name)
         owner = Owner("DatabaseBackup", key.namespace, metadata.name, metadata.uid)
-        await jobs.create(kube, job(await backup_task(world, owner, spec, database, spread_key=None), name))
+        task = await backup_task(world, owner, spec, database, spread_key=None)
+        world.step(BeginWork("it was ordered", name))
+        await jobs.create(kube, job(task, name))
         await _report_work(key, backup, world, name, None)
         return _SOON
     if "deletionTimestamp" in current["metadata"]:
@@ -85,7 +107,7 @@ async def _carry_out(key: Key, backup: DatabaseBackup, world: World) -> float | 
         await _report_work(key, backup, world, name, waiting_for(pods))
         return _SOON
     await _read(key, backup, world, done[0])
-    return None
+    return _KEPT.total_seconds()
 
 
 async def _report_work(key: Key, backup: DatabaseBackup, world: World, name: str, waiting: str | None) -> None:

@@ -23,10 +23,11 @@ from servicedb.plan.backups.location import location, same_place
 from servicedb.plan.backups.pod import KEY, Owner, Task, hashed_name, job
 from servicedb.plan.backups.progress import Ended, ended
 from servicedb.plan.backups.result import ended_at
-from servicedb.plan.conditions import READY, RECONCILING, Finding, condition_of, of_problem
+from servicedb.plan.conditions import READY, RECONCILING, Finding, as_before, condition_of, of_problem
 from servicedb.plan.marker import Restored
 from servicedb.plan.migration_result import waiting_for
 from servicedb.plan.migration_standing import SUCCEEDED
+from servicedb.plan.steps import BeginWork, EndWork
 from servicedb.reconcile.job_ground import check_service_account, endpoint, image
 from servicedb.reconcile.queue import TryAgain
 from servicedb.reconcile.report import WORKING, report
@@ -123,7 +124,9 @@ async def _make(key: Key, restore: DatabaseRestore, source: Source, name: str, w
     if admission.state == "Refused":
         raise Terminal("TargetNotEmpty", admission.message or "the database can't be restored into")
     await check_service_account(world, key.namespace, restore.spec.job.service_account_name)
-    current = await jobs.create(world.kube, job(await _task(restore, source, database, world), name))
+    task = await _task(restore, source, database, world)
+    world.step(BeginWork("the database is ready for it", name))
+    current = await jobs.create(world.kube, job(task, name))
     await _report_work(key, restore, world, current, None)
     return _SOON
 
@@ -209,8 +212,9 @@ async def _keep_job(key: Key, restore: DatabaseRestore, world: World) -> float |
     if until > world.now():
         return world.seconds_until(until)
     for one in await jobs.owned_by(world.kube, key.namespace, restore.metadata.uid):
+        world.step(EndWork("it was kept for long enough", one["metadata"]["name"]))
         await jobs.delete(world.kube, one)
-    await report(world, key, restore, [], {"job": None})
+    await report(world, key, restore, as_before(restore.status.conditions), {"job": None})
     return None
 
 

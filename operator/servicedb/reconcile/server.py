@@ -167,13 +167,13 @@ async def _account(resource: DatabaseServer, world: World) -> Account:
 async def _endpoint(server: Server, world: World) -> Endpoint:
     """Where the operator connects; notes where applications do, and the CA that both believe."""
     spec = server.resource.spec
-    ca_file = None
-    server.ca_certificate = None
+    ca_file = ca_certificate = None
     if spec.tls.ca_secret_ref is not None:
         reference = spec.tls.ca_secret_ref
         certificate = _value(await _admin_secret(reference, world), reference, reference.key)
-        server.ca_certificate = certificate.strip("\n") + "\n"  # how many there were is no reason to write Secrets anew
-        ca_file = _file_of(server.ca_certificate)
+        ca_certificate = certificate.strip("\n") + "\n"  # how many there were is no reason to write Secrets anew
+        ca_file = _file_of(ca_certificate)
+    server.ca_certificate = ca_certificate  # at once: who looks meanwhile would take the server for one without a CA
     tls = Tls(spec.tls.mode, ca_file, spec.tls.min_version)
     client = spec.client_endpoint
     server.client_endpoint = Endpoint(

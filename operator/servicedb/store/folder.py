@@ -17,6 +17,7 @@ from servicedb.store.problems import NoSuchObject, StoreAway, StoreFull, StoreRe
 _PIECE: Final = 4 << 20
 _MODE: Final = 0o640
 _FULL: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_NO_SYNC: Final = {errno.EINVAL, errno.ENOTSUP, errno.EBADF}
 _REFUSED: Final = {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG}
 
 
@@ -152,8 +153,12 @@ def _write(descriptor: int, chunk: bytes) -> None:
 
 
 def _sync(folder: Path) -> None:
+    """Bring the names in `folder` to the disk, where its file system knows how: not every one that is mounted does."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _NO_SYNC:
+            raise
     finally:
         os.close(descriptor)

@@ -24,6 +24,8 @@ MOST_PIECES: Final = 10_000
 
 _PIECE: Final = 8 << 20
 _PIECES_AT_ONCE: Final = 4
+_BYTES_AT_ONCE: Final = 64 << 20
+"""What an upload may hold in memory: the pieces of a huge object go one after the other."""
 _READ_PIECE: Final = 8 << 20
 
 
@@ -74,13 +76,12 @@ class S3Store:
             with self._classed(key, "PUT"):
                 obstore.put(self._client, key, b"".join(first), use_multipart=False)
             return
+        at_once = max(1, min(_PIECES_AT_ONCE, _BYTES_AT_ONCE // piece))
         raised: list[BaseException] = []
         whole = _kept(self._counted(chain(first, rest), key, piece * MOST_PIECES), raised)
         try:
             with self._classed(key, "PUT"):
-                obstore.put(
-                    self._client, key, whole, use_multipart=True, chunk_size=piece, max_concurrency=_PIECES_AT_ONCE
-                )
+                obstore.put(self._client, key, whole, use_multipart=True, chunk_size=piece, max_concurrency=at_once)
         except BaseException:
             if raised:  # whatever the store says then: it was told to give up
                 raise raised[0] from None
