@@ -1,5 +1,6 @@
 """What comes in between a backup, and what is wrong with one: said in a sentence, and never taken for a good one."""
 
+import contextlib
 import shutil
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -149,6 +150,28 @@ def test_tables_that_change_while_they_are_locked_are_looked_at_again(database, 
     assert len(manifests(Path(store.location.removeprefix("folder ")))) == 1
 
 
+def test_a_table_that_is_truncated_between_the_snapshot_and_the_dump_keeps_its_rows(database, store, monkeypatch):
+    begin = source_of.Source.begin
+    waits = f"SELECT count(*) FROM pg_stat_activity WHERE datname = '{database.name}' AND wait_event_type = 'Lock'"
+
+    def change() -> None:
+        with contextlib.suppress(psycopg.errors.LockNotAvailable):
+            database.as_owner("SET lock_timeout = '500ms'; TRUNCATE orders")
+
+    changing = threading.Thread(target=change)
+
+    def meddled(source: Any, tell: Any) -> Any:
+        snapshot = begin(source, tell)
+        changing.start()
+        until(lambda: not changing.is_alive() or database.value(waits))
+        return snapshot
+
+    monkeypatch.setattr(source_of.Source, "begin", meddled)
+    made = database.backed_up(store)
+    changing.join()
+    assert (made.outcome, made.rows) == ("Succeeded", 1000)
+
+
 def test_a_table_that_was_truncated_after_the_snapshot_is_found_by_its_file(database):
     with database.as_superuser() as connection:
         connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
@@ -208,7 +231,7 @@ def flipped(content: bytes) -> bytes:
     return content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
 
 
-@pytest.fixture(scope="module", params=[False, True], ids=["plain", "encrypted"])
+@pytest.fixture(scope="module", params=["uncompressed", "compressed", "encrypted"])
 def good(
     request: pytest.FixtureRequest, servers: Callable[[int], Server], tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, str]:
@@ -218,7 +241,11 @@ def good(
     (path / "identity").write_text(str(key))
     with databases(servers(15)) as (made,):
         made.as_owner(ORDERS)
-        result = made.backed_up(folder(path / "store"), recipients=(str(key.to_public()),) if request.param else ())
+        result = made.backed_up(
+            folder(path / "store"),
+            level=0 if request.param == "uncompressed" else 1,
+            recipients=(str(key.to_public()),) if request.param == "encrypted" else (),
+        )
     assert result.key is not None
     return path, result.key
 

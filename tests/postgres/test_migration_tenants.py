@@ -151,7 +151,7 @@ def test_all_are_looked_at_and_nothing_is_done(database, action, reason):
     database.up(FILES, tenants=Tenants(names=NAMES[:1]))
     before = database.rows("SELECT * FROM servicedb_migrations.history")
     result = database.run(action, FILES, tenants=Tenants(names=NAMES[:3], create=True))
-    assert (result.outcome, result.reason, result.version, result.pending) == ("Succeeded", reason, None, ["2", "1"])
+    assert (result.outcome, result.reason, result.version, result.pending) == ("Succeeded", reason, None, ["1", "2"])
     assert result.tenants is not None
     assert result.tenants.succeeded == 3
     assert f"{NAMES[1]}: 1, 1 pending" in database.told

@@ -13,7 +13,8 @@ from servicedb.plan.migrations.sections import Format
 from servicedb.plan.migrations.source import read_source
 
 EXAMPLES: Final = Path(__file__).parents[2] / "manifests" / "examples"
-SYSTEMS: Final = sorted(folder.name for folder in EXAMPLES.iterdir())
+SYSTEMS: Final = sorted(file.parent.name for file in EXAMPLES.glob("*/server.yaml"))
+"""Without the folders that build on another's."""
 MODELS: Final[dict[str, type[BaseModel]]] = {
     "DatabaseServer": DatabaseServer,
     "ServiceDatabase": ServiceDatabase,

@@ -142,8 +142,14 @@ class _Tenants:
             result.message = f"{schema}: {one.message}"
 
     def _sum_up(self, found: Sequence[str]) -> None:
-        """What the results have in common; `version` is that of the tenant that is furthest behind."""
+        """What the results have in common, in an order that does not tell who was first; `version` is that of the
+        tenant that is furthest behind."""
         result, ended = self._result, self._ended
+        place = {migration.key: number for number, migration in enumerate(self._source.migrations)}
+        result.pending.sort(key=lambda key: place.get(key, len(place)))
+        result.applied.sort(key=lambda done: place.get(done.version, len(place)))
+        if result.tenants is not None:
+            result.tenants.failing.sort()
         for one in ended.values():
             for seeded in one.seeds:
                 result.add_seeded(seeded)
