@@ -39,6 +39,8 @@ _PAUSE = timedelta(minutes=2)
 
 async def record(seen: Seen) -> None:
     """Have an object for each backup that a Job has made, and write what verifications found into theirs."""
+    for backup in [each for each in seen.backups if each.status.gone and each.spec.key is not None]:
+        await _forget(seen, backup)  # killed between the two
     await _record(seen, newly_made(seen.done, seen.schedule.status.databases))
     for one in seen.done:
         if one.work == "verify" and one.key is not None:
@@ -88,12 +90,17 @@ async def mark_gone(seen: Seen, backup: DatabaseBackup, reason: str, message: st
     seen.world.step(MarkGone(message, backup.metadata.name))
     await report(seen.world, key, backup, [Finding(READY, "False", reason, message)], {"gone": True})
     if backup.spec.key is not None:
-        seen.world.step(ForgetBackup(message, backup.metadata.name))
-        try:
-            await seen.world.kube.delete(key.path, uid=backup.metadata.uid)
-        except ApiError as error:
-            raise refusal(error, namespace=key.namespace) from None
-        seen.backups.remove(backup)
+        await _forget(seen, backup)
+
+
+async def _forget(seen: Seen, backup: DatabaseBackup) -> None:
+    key = Key(DATABASE_BACKUPS, seen.key.namespace, backup.metadata.name)
+    seen.world.step(ForgetBackup("its backup is not in the store any more", backup.metadata.name))
+    try:
+        await seen.world.kube.delete(key.path, uid=backup.metadata.uid)
+    except ApiError as error:
+        raise refusal(error, namespace=key.namespace) from None
+    seen.backups.remove(backup)
 
 
 def _is_due(seen: Seen) -> bool:

@@ -216,7 +216,7 @@ class Target:
             mark(self._connection, Mark(manifest.key, run, differs=True))
 
     def end(self) -> None:
-        """The restore is whole: have the planner know what there is, and take the mark away."""
+        """The restore is whole: take the mark away."""
         with translated():
             unmark(self._connection)
             self._connection.execute("SET client_min_messages = error")
