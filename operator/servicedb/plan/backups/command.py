@@ -8,6 +8,9 @@ from servicedb.api.strings import Duration
 from servicedb.plan.backups.location import Location
 from servicedb.plan.backups.pod import ASSERTIONS, ASSERTIONS_FILE, CREDENTIALS, IDENTITY
 
+MOST_PRUNED = 20
+"""So many can a Job's message name: what a list does not show any more without that having been told is doubted."""
+
 _TERMINATION_LOG = "--termination-log=/dev/termination-log"
 
 
@@ -108,7 +111,7 @@ def prune(
         "keep-weekly": retention.keep_weekly,
         "keep-monthly": retention.keep_monthly,
         "minimum": retention.minimum,
-        "max-prunes": retention.max_prunes_per_run,
+        "max-prunes": min(retention.max_prunes_per_run, MOST_PRUNED),
     }
     return (
         "prune",
