@@ -24,6 +24,7 @@ from servicedb.plan.backups.entries import (
     unverified,
 )
 from servicedb.plan.backups.held import may_be_forgotten
+from servicedb.plan.backups.listing import LIST, failed_list, list_problem, next_list_at
 from servicedb.plan.backups.location import locations
 from servicedb.plan.backups.pod import Task, hashed_name, job
 from servicedb.plan.backups.progress import Ended, lost, newly_made
@@ -37,8 +38,6 @@ from servicedb.reconcile.report import report
 _EACH = timedelta(days=1)
 _MISSING = timedelta(hours=1)
 """When the next list is due while backups are missing."""
-_PAUSE = timedelta(minutes=2)
-"""How long after a list that failed the next one is tried."""
 
 
 async def record(seen: Seen) -> None:
@@ -50,29 +49,36 @@ async def record(seen: Seen) -> None:
 
 
 async def list_store(seen: Seen) -> Outcome:
-    """List the store where that is due: at first, each day, when an annotation asks, and when something is missing."""
-    schedule, now = seen.schedule, seen.world.now()
+    """List the store where that is due: at first, each day, when an annotation asks, and when something is missing.
+
+    A Job that failed stays until another one has ended well, so that what it told is said for as long.
+    """
+    schedule = seen.schedule
     handled = schedule.status.handled
     asked = schedule.metadata.annotations.get(RECONCILE_AT, "")
     of = (str(schedule.metadata.generation), str(handled.listed_at), handled.listed_up_to or "", asked)
-    name = hashed_name(schedule.metadata.name, schedule.metadata.uid, "list", *of)
-    for other in [each for each in seen.done if each.work == "list" and each.name != name]:
+    wanted = hashed_name(schedule.metadata.name, schedule.metadata.uid, "list", *of)
+    failed = failed_list(seen.done)
+    name = wanted if failed is None else hashed_name(schedule.metadata.name, wanted, failed.uid)
+    for other in [each for each in seen.done if each.work == "list" and each is not failed and each.name != name]:
         await seen.drop(other)
-    begun = handled.listed_up_to is not None or seen.job(name) is not None
+    begun = handled.listed_up_to is not None or failed is not None or seen.job(name) is not None
     if not begun and not _is_due(seen) and handled.listed_at is not None:
         return Outcome(again=[handled.listed_at + _pause(seen)])
+    problems = [list_problem(failed)] if failed is not None else []
     if (one := seen.ended(name)) is None:
         if seen.job(name) is None:
-            await seen.make(job(await _task(seen), name))
-        return Outcome()
-    if one.told.problem is not None:
-        if now - one.at > _PAUSE:
-            await seen.drop(one)
-        words = f"the store can't be listed: {one.told.problem}"
-        problem = type(one.told.problem)(one.told.problem.reason, words, condition=STORAGE)
-        return Outcome(again=[one.at + _PAUSE], problems=[problem])
+            again = next_list_at(failed, wanted, condition_of(schedule.status.conditions, STORAGE))
+            if again is not None and again > seen.world.now():
+                return Outcome(again=[again], problems=problems)
+            await seen.make(job(await _task(seen, wanted), name))
+        return Outcome(problems=problems)
+    if one.told.problem is not None:  # it is being deleted, and has listed nothing
+        return Outcome(problems=problems)
     is_doubtful = await _read(seen, one, after=handled.listed_up_to)
-    await seen.drop(one)
+    for each in (failed, one):
+        if each is not None:
+            await seen.drop(each)
     further = one.told.text("next")
     if further is not None and not is_doubtful:
         return Outcome(handled={"listedUpTo": further})
@@ -129,7 +135,7 @@ def _is_due(seen: Seen) -> bool:
     return lost(one for one in seen.done if one.at > handled.listed_at)
 
 
-async def _task(seen: Seen) -> Task:
+async def _task(seen: Seen, wanted: str) -> Task:
     spec = seen.schedule.spec
     place = locations(spec, "Read")[0]
     return Task(
@@ -140,6 +146,7 @@ async def _task(seen: Seen) -> Task:
         settings=spec.job,
         deadline=spec.deadline,
         locations=[place],
+        notes={LIST: wanted},
     )
 
 

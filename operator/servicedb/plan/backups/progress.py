@@ -32,6 +32,10 @@ class Ended:
     def name(self) -> str:
         return str(self.job["metadata"]["name"])
 
+    @property
+    def uid(self) -> str:
+        return str(self.job["metadata"]["uid"])
+
 
 def at_work(jobs: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """The Jobs that have not ended."""
