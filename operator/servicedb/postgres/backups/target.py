@@ -198,7 +198,7 @@ class Target:
             return [count(connection, one, None, like=fingerprints[_name(one)]) for one in tables]
 
     def end(self) -> None:
-        """The restore is whole: have the planner know what there is, and take the mark away."""
+        """The restore is whole: take the mark away."""
         with translated():
             unmark(self._connection)
             self._connection.execute("SET client_min_messages = error")
