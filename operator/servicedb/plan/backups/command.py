@@ -11,6 +11,9 @@ from servicedb.plan.backups.pod import ASSERTIONS, ASSERTIONS_FILE, CREDENTIALS,
 MOST_PRUNED = 20
 """So many can a Job's message name: what a list does not show any more without that having been told is doubted."""
 
+A_PAGE = 20
+"""No message has room for more backups than these."""
+
 _TERMINATION_LOG = "--termination-log=/dev/termination-log"
 
 
@@ -49,7 +52,8 @@ def backup(
 
 def catalogue(place: Location, after: str | None) -> tuple[str, ...]:
     """List what is in the store, from `after` on."""
-    return ("list", _TERMINATION_LOG, *_store(place), *((f"--after={after}",) if after is not None else ()))
+    line = ("list", _TERMINATION_LOG, *_store(place), f"--most={A_PAGE}")
+    return (*line, *((f"--after={after}",) if after is not None else ()))
 
 
 def verify(
