@@ -33,8 +33,9 @@ class Outcome:
 
 @dataclass(slots=True)
 class Seen:
-    """One look at a schedule. `names` are those of its databases, of which `databases` are there; `made` says that
-    this look has made or deleted a Job, so that the next one has to come soon."""
+    """One look at a schedule. `names` are those of its databases, of which `databases` are there; `backups` are its
+    own, `in_namespace` those of all schedules; `made` says that this look has made or deleted a Job, so that the next
+    one has to come soon."""
 
     key: Key
     schedule: BackupSchedule
@@ -42,6 +43,7 @@ class Seen:
     names: list[str]
     databases: dict[str, ServiceDatabase]
     backups: list[DatabaseBackup]
+    in_namespace: list[DatabaseBackup]
     jobs: list[Json]
     pods: list[Json]
     cron_jobs: list[Json]
@@ -114,6 +116,7 @@ async def observe(key: Key, schedule: BackupSchedule, world: World) -> Seen:
         names,
         databases,
         backups,
+        every,
         found,
         pods,
         await jobs.owned_by(kube, namespace, uid, resources.cron_jobs),

@@ -10,6 +10,7 @@ from servicedb.errors import Retryable, Terminal
 from servicedb.kube import resources
 from servicedb.kube.client import ApiError, refusal
 from servicedb.kube.resources import DATABASE_BACKUPS, Key
+from servicedb.plan.backups.absence import is_missing
 from servicedb.plan.backups.entries import is_stored
 from servicedb.plan.backups.pod import hashed_name
 from servicedb.plan.conditions import condition_of
@@ -29,9 +30,8 @@ async def check_backup(run: MigrationRun, database: ServiceDatabase, world: Worl
     if required is None or run.spec.action not in _CHANGES:
         return
     backups = await _backups(run, required, world)
-    latest = max(
-        (at for one in backups if is_stored(one) and (at := one.status.completed_at) is not None), default=None
-    )
+    there = [one for one in backups if is_stored(one) and not is_missing(one)]
+    latest = max((at for one in there if (at := one.status.completed_at) is not None), default=None)
     if latest is not None and world.now() - latest <= required.max_age.timedelta:
         return
     if await _is_empty(database, world):
