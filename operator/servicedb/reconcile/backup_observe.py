@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from servicedb.api.backup_schedule import MOST_DATABASES, BackupSchedule
+from servicedb.api.backup_schedule import MOST_DATABASES, BackupSchedule, Failure
 from servicedb.api.database_backup import DatabaseBackup
 from servicedb.api.service_database import ServiceDatabase
 from servicedb.errors import Problem, Terminal
@@ -34,7 +34,8 @@ class Outcome:
 @dataclass(slots=True)
 class Seen:
     """One look at a schedule. `names` are those of its databases, of which `databases` are there; `made` says that
-    this look has made or deleted a Job, so that the next one has to come soon."""
+    this look has made or deleted a Job, so that the next one has to come soon. `not_begun`: why a verification could not be
+    begun, by the database's name."""
 
     key: Key
     schedule: BackupSchedule
@@ -47,6 +48,7 @@ class Seen:
     cron_jobs: list[Json]
     done: list[Ended]
     made: bool = False
+    not_begun: dict[str, Failure] = field(default_factory=dict)
 
     @property
     def owner(self) -> Owner:

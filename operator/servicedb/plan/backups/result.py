@@ -12,6 +12,10 @@ from servicedb.plan.migration_result import job_state, last_words
 _PROBLEMS: Mapping[str, type[Problem]] = {"Retryable": Retryable, "Terminal": Terminal, "NeedsDecision": NeedsDecision}
 
 
+OF_THE_JOB = frozenset({"DeadlineExceeded", "OutOfMemory", "JobRefused"})
+"""Reasons that speak of the Job alone, and not of the backup that it read."""
+
+
 @dataclass(frozen=True, slots=True)
 class Told:
     """What a Job tells. `problem` None: it went well. `values` is the message as it is, empty where there is none."""
