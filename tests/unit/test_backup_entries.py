@@ -133,7 +133,7 @@ FAILED = TOLD | {"outcome": "Terminal", "reason": "StorageRefused", "message": "
 
 def status(*jobs: Manifest, told: dict[str, Any], before: ScheduledDatabaseStatus | None = None) -> Any:
     pods = [pod(one["metadata"]["uid"], told) for one in jobs]
-    return database_status("onboarding", before, [backup(key(1))], ended(jobs, pods))
+    return database_status("onboarding", before, [backup(key(1))], ended(jobs, pods), now=NOW)
 
 
 def test_the_latest_job_says_whether_the_last_backup_failed() -> None:
@@ -146,16 +146,16 @@ def test_a_failure_stands_when_its_job_is_gone_until_a_backup_is_made() -> None:
     before = ScheduledDatabaseStatus(
         name="onboarding", failure=Failure(reason="JobFailed", message="x", at=NOW, terminal=False)
     )
-    assert database_status("onboarding", before, [], []).failure == before.failure
+    assert database_status("onboarding", before, [], [], now=NOW).failure == before.failure
     later = backup(key(2), startedAt=(NOW + timedelta(hours=1)).isoformat())
-    assert database_status("onboarding", before, [later], []).failure is None
+    assert database_status("onboarding", before, [later], [], now=NOW).failure is None
 
 
 def test_a_result_that_was_lost_is_neither_success_nor_failure_but_has_the_store_listed() -> None:
     one = job("a", "backup")
     done = ended([one], [pod("a", None)])
     assert lost(done)
-    assert database_status("onboarding", None, [], done).failure is None
+    assert database_status("onboarding", None, [], done, now=NOW).failure is None
 
 
 def test_what_a_job_made_is_counted_once_and_not_again_when_it_is_pruned() -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from servicedb.api.backup_schedule import BackupSchedule, Failure, ScheduledDatabaseStatus
 from servicedb.errors import Problem, Retryable, Terminal
+from servicedb.plan.backups.progress import database_status
 from servicedb.plan.backups.standing import findings, foreign, recovery_point_ends, with_problems
 from servicedb.plan.conditions import Finding
 
@@ -147,6 +148,19 @@ def test_pruning_that_stopped_stays_said_until_it_goes_on() -> None:
     }
     later = schedule(changes={"status": {"conditions": [condition]}})
     assert found(database(), of=later)["Ready"].reason == "PruneStopped"
+
+
+def test_a_database_that_comes_to_an_old_schedule_has_its_time_from_then_on() -> None:
+    added = NOW - timedelta(hours=1)
+    young = database(last_success=None, added_at=added)
+    assert recovery_point_ends(schedule(), [young]) == [added + timedelta(hours=26)]
+    assert found(database("keycloak"), young)["RecoveryPointMet"].status == "Unknown"
+
+
+def test_when_a_schedule_has_had_a_database_first_is_kept() -> None:
+    first = database_status("onboarding", None, [], [], now=NOW)
+    assert first.added_at == NOW
+    assert database_status("onboarding", first, [], [], now=NOW + timedelta(days=1)).added_at == NOW
 
 
 AWAY = Retryable("ServerUnreachable", "the server is away", condition="DatabaseReady", ready="Unknown")

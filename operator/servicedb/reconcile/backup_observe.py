@@ -34,8 +34,8 @@ class Outcome:
 @dataclass(slots=True)
 class Seen:
     """One look at a schedule. `names` are those of its databases, of which `databases` are there; `made` says that
-    this look has made or deleted a Job, so that the next one has to come soon. `not_begun`: why a verification could not be
-    begun, by the database's name."""
+    this look has made or deleted a Job, so that the next one has to come soon.
+    `not_begun`: why a verification could not be begun, by the database's name."""
 
     key: Key
     schedule: BackupSchedule

@@ -130,8 +130,8 @@ def _next_look(seen: Seen, again: list[datetime], next_run: datetime | None, pro
 
 
 def _databases(seen: Seen) -> list[ScheduledDatabaseStatus]:
-    before = {one.name: one for one in seen.schedule.status.databases}
-    found = [database_status(name, before.get(name), seen.backups_of(name), seen.done) for name in seen.names]
+    before, now = {one.name: one for one in seen.schedule.status.databases}, seen.world.now()
+    found = [database_status(name, before.get(name), seen.backups_of(name), seen.done, now=now) for name in seen.names]
     return [
         one.model_copy(update={"verify_failure": seen.not_begun[one.name]}) if one.name in seen.not_begun else one
         for one in found

@@ -54,9 +54,12 @@ def database_status(
     before: ScheduledDatabaseStatus | None,
     backups: Sequence[DatabaseBackup],
     done: Iterable[Ended],
+    *,
+    now: datetime,
 ) -> ScheduledDatabaseStatus:
-    """How the database `name` stands, by its `backups` and by the Jobs that are `done` for it, the oldest first."""
-    before = before or ScheduledDatabaseStatus(name=name)
+    """How the database `name` stands, by its `backups` and by the Jobs that are `done` for it, the oldest first.
+    `before` None: it was not seen yet."""
+    before = before or ScheduledDatabaseStatus(name=name, added_at=now.replace(microsecond=0))
     latest = newest(backups)
     stored = [one for one in backups if is_stored(one)]
     of_name = [one for one in done if one.database == name]
@@ -65,6 +68,7 @@ def database_status(
     verified = max((one.status.verified_at for one in stored if one.status.verified_at is not None), default=None)
     return ScheduledDatabaseStatus(
         name=name,
+        added_at=before.added_at,
         last_success=success,
         last_key=key_of(latest) if latest is not None else None,
         last_verified=verified or before.last_verified,

@@ -74,7 +74,7 @@ def _ready_with(stands: Finding | None, problems: Sequence[Problem]) -> Finding 
     for status in ("False", "Unknown"):
         of_status = [one for one in problems if one.ready == status]
         if of_status:
-            found = Finding(READY, status, of_status[0].reason, _told([*of_status, *problems]))  # type: ignore[arg-type]
+            found = Finding(READY, status, of_status[0].reason, _told([*of_status, *problems]))
             return beside(found, stands) if stands is not None and stands.status == status else found
         if stands is not None and stands.status == status:
             return replace(stands, message="; ".join((stands.message, _told(problems))))
@@ -90,15 +90,21 @@ def _told(problems: Sequence[Problem]) -> str:
 
 def recovery_point_ends(schedule: BackupSchedule, databases: Iterable[ScheduledDatabaseStatus]) -> list[datetime]:
     """When the newest backup of each database becomes too old, the first of them first: a moment at which nothing else
-    may happen. Of a database without a backup it counts from when the schedule was made."""
+    may happen. Of a database without a backup it counts from when the schedule had it first."""
     objective = schedule.spec.objectives.recovery_point
     if objective is None:
         return []
     return sorted(
         since + objective.timedelta
         for one in databases
-        if (since := one.last_success or schedule.metadata.creation_timestamp) is not None
+        if (since := one.last_success or had_since(schedule, one)) is not None
     )
+
+
+def had_since(schedule: BackupSchedule, database: ScheduledDatabaseStatus) -> datetime | None:
+    """Since when the schedule has the database."""
+    known = [one for one in (schedule.metadata.creation_timestamp, database.added_at) if one is not None]
+    return max(known, default=None)
 
 
 def _ready(found: Iterable[Finding], next_run: str) -> Finding:
