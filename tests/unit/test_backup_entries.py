@@ -23,6 +23,7 @@ from servicedb.plan.backups.entries import (
 from servicedb.plan.backups.pod import DATABASE, KEY, WORK
 from servicedb.plan.backups.progress import database_status, ended, live_runs, lost, newly_made
 from servicedb.plan.backups.quantity import in_bytes
+from servicedb.reconcile.required_backup import latest_of
 
 from tests.api.examples import FULL_SCHEDULE, MINIMAL_BACKUP, MINIMAL_DATABASE, MINIMAL_SCHEDULE, Manifest, changed
 
@@ -100,6 +101,15 @@ def test_a_backup_is_known_by_the_server_and_the_oid_and_not_by_a_name() -> None
     database = ServiceDatabase.parse(changed(MINIMAL_DATABASE, {"status": status}))
     assert database_of(key(1), [database]) == "onboarding"
     assert database_of(key(1, "7460912309412309412-16385"), [database]) is None
+
+
+def test_a_migration_is_guarded_by_a_backup_of_that_very_database_alone() -> None:
+    status = {"systemIdentifier": "7460912309412309412", "databaseOid": "16384"}
+    database = ServiceDatabase.parse(changed(MINIMAL_DATABASE, {"status": status}))
+    own = backup(key(1), ordered=True, completedAt="2026-03-01T02:00:00Z")
+    set_aside = backup(key(2, "7460912309412309412-16380"), ordered=True, completedAt="2026-03-02T02:00:00Z")
+    assert latest_of([own, set_aside], database) == own.status.completed_at
+    assert latest_of([set_aside], database) is None
 
 
 def test_the_newest_is_the_latest_moment_shown_and_none_that_is_gone_or_damaged() -> None:
