@@ -18,11 +18,24 @@ def schedule(site: Site, name: str) -> Key:
     return _put(site, key, {"databaseRefs": [{"name": key_of(name).name}]})
 
 
-def restore(site: Site, name: str, *, called: str = "again", overwrite: str = "Never") -> Key:
-    """Have a backup that was found restored into the database `name`; the restore."""
+FOUND: Json = {"key": BACKUP_KEY, "storage": {"volume": {"claimName": "backups"}}}
+
+
+def restore(
+    site: Site,
+    name: str,
+    *,
+    called: str = "again",
+    overwrite: str = "Never",
+    source: Json | None = None,
+    found: bool = True,
+) -> Key:
+    """Have a backup, that was `found`, restored into the database `name`; the restore."""
     key = Key(RESTORES, NAMESPACE, f"{called}-{key_of(name).name}")
-    spec = {"target": {"databaseRef": {"name": key_of(name).name}}, "overwrite": overwrite}
-    return _put(site, key, spec, {"key": BACKUP_KEY})
+    spec: Json = {"target": {"databaseRef": {"name": key_of(name).name}}, "overwrite": overwrite}
+    if source is not None:
+        spec["source"] = source
+    return _put(site, key, spec, {"key": BACKUP_KEY} if found else None)
 
 
 def ended(site: Site, key: Key, *, succeeded: bool) -> None:

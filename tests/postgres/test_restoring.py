@@ -2,6 +2,7 @@
 
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -10,8 +11,9 @@ import psycopg
 import pytest
 from psycopg import sql
 from servicedb.api.service_database import ServiceDatabase
-from servicedb.errors import Terminal
+from servicedb.errors import Retryable, Terminal
 from servicedb.kube import resources
+from servicedb.plan.asking import asked_by_restore
 from servicedb.plan.marker import Restored
 from servicedb.plan.set_aside import name_aside
 from servicedb.plan.steps import (
@@ -23,10 +25,12 @@ from servicedb.plan.steps import (
     EndSessions,
     Step,
 )
+from servicedb.reconcile import database_restore
 from servicedb.reconcile.emptied import empty_again
 from servicedb.reconcile.restored import record, recorded
+from servicedb.reconcile.set_aside import set_aside
 
-from tests.postgres.asking import BACKUP_KEY, ended, restore
+from tests.postgres.asking import BACKUP_KEY, FOUND, ended, restore
 from tests.postgres.conftest import as_admin, on_versions
 from tests.postgres.deleted import look
 from tests.postgres.killed import Moment, killed_at, killed_doing
@@ -357,6 +361,56 @@ async def test_killed_anywhere_while_it_sets_a_database_aside_nothing_is_lost(
     finally:
         site.drop(aside)
         site.drop(name)
+
+
+@on_versions(16)
+@as_admin("createrole")
+async def test_a_restore_that_is_made_anew_leaves_the_database_that_it_has_filled_before(
+    site: Site, database: str
+) -> None:
+    site.provision(database)
+    first = restore(site, database, overwrite="RenameOld", source=FOUND)
+    async with Operator(site.objects) as operator:
+        assert (await operator.bring(database)).ready.reason == "Restoring"
+        with site.login(database, "restore") as session:
+            session.execute(RESTORED)
+        outcome = Restored(first.name, BACKUP_KEY, "sha256:abc", "2026-11-21T23:00:00+00:00")
+        await record(operator.world, sdb_of(site, database), outcome)
+        ended(site, first, succeeded=True)
+        assert (await operator.bring(database)).ready.reason == "Ready"
+        site.objects.remove(first.path)
+        again = restore(site, database, overwrite="RenameOld", source=FOUND, found=False)
+        await database_restore.reconcile(again, operator.world)
+        status = site.objects.read()[again.path]["status"]
+        assert {one["type"]: (one["status"], one["reason"]) for one in status["conditions"]} == {
+            "Ready": ("True", "AlreadyDone"),
+            "Succeeded": ("True", "AlreadyDone"),
+        }
+        site.objects.remove(again.path)
+        restore(site, database, overwrite="RenameOld")  # which its object has let in, all the same
+        left = await operator.bring(database)
+        assert (left.ready.reason, left.status["restore"]["state"]) == ("Ready", "Refused"), left.message
+        assert not left.changes
+        another = restore(site, database, called="another", overwrite="RenameOld")
+        asked = asked_by_restore(site.objects.read()[another.path])
+        assert asked is not None
+        server = operator.world.servers["main"]
+        done = replace(asked, name=first.name)
+        await set_aside(sdb_of(site, database), server, operator.world, done)
+    with site.login(database, "app") as session:
+        assert session.execute("SELECT word FROM kept").fetchone() == ("restored",)
+
+
+@on_versions(16)
+@as_admin("createrole")
+async def test_a_restore_that_waits_says_who_holds_the_database(site: Site, database: str) -> None:
+    site.provision(database)
+    first = restore(site, database)
+    async with Operator(site.objects) as operator:
+        await operator.bring(database)
+        second = restore(site, database, called="second", source=FOUND)
+        with pytest.raises(Retryable, match=f'DatabaseRestore "{first.name}" has it to itself'):
+            await database_restore.reconcile(second, operator.world)
 
 
 async def begun_again(operator: Operator, name: str) -> None:

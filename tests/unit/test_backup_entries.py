@@ -23,6 +23,7 @@ from servicedb.plan.backups.entries import (
 from servicedb.plan.backups.pod import DATABASE, KEY, WORK
 from servicedb.plan.backups.progress import database_status, ended, live_runs, lost, newly_made
 from servicedb.plan.backups.quantity import in_bytes
+from servicedb.reconcile.required_backup import latest_of
 
 from tests.api.examples import FULL_SCHEDULE, MINIMAL_BACKUP, MINIMAL_DATABASE, MINIMAL_SCHEDULE, Manifest, changed
 
@@ -102,6 +103,15 @@ def test_a_backup_is_known_by_the_server_and_the_oid_and_not_by_a_name() -> None
     assert database_of(key(1, "7460912309412309412-16385"), [database]) is None
 
 
+def test_a_migration_is_guarded_by_a_backup_of_that_very_database_alone() -> None:
+    status = {"systemIdentifier": "7460912309412309412", "databaseOid": "16384"}
+    database = ServiceDatabase.parse(changed(MINIMAL_DATABASE, {"status": status}))
+    own = backup(key(1), ordered=True, completedAt="2026-03-01T02:00:00Z")
+    set_aside = backup(key(2, "7460912309412309412-16380"), ordered=True, completedAt="2026-03-02T02:00:00Z")
+    assert latest_of([own, set_aside], database) == own.status.completed_at
+    assert latest_of([set_aside], database) is None
+
+
 def test_the_newest_is_the_latest_moment_shown_and_none_that_is_gone_or_damaged() -> None:
     ready = {"type": "Ready", "status": "False", "reason": "Damaged", "lastTransitionTime": "2026-03-01T00:00:00Z"}
     good = backup(key(1), startedAt="2026-03-01T02:00:00Z")
@@ -133,7 +143,7 @@ FAILED = TOLD | {"outcome": "Terminal", "reason": "StorageRefused", "message": "
 
 def status(*jobs: Manifest, told: dict[str, Any], before: ScheduledDatabaseStatus | None = None) -> Any:
     pods = [pod(one["metadata"]["uid"], told) for one in jobs]
-    return database_status("onboarding", before, [backup(key(1))], ended(jobs, pods))
+    return database_status("onboarding", before, [backup(key(1))], ended(jobs, pods), now=NOW)
 
 
 def test_the_latest_job_says_whether_the_last_backup_failed() -> None:
@@ -146,16 +156,16 @@ def test_a_failure_stands_when_its_job_is_gone_until_a_backup_is_made() -> None:
     before = ScheduledDatabaseStatus(
         name="onboarding", failure=Failure(reason="JobFailed", message="x", at=NOW, terminal=False)
     )
-    assert database_status("onboarding", before, [], []).failure == before.failure
+    assert database_status("onboarding", before, [], [], now=NOW).failure == before.failure
     later = backup(key(2), startedAt=(NOW + timedelta(hours=1)).isoformat())
-    assert database_status("onboarding", before, [later], []).failure is None
+    assert database_status("onboarding", before, [later], [], now=NOW).failure is None
 
 
 def test_a_result_that_was_lost_is_neither_success_nor_failure_but_has_the_store_listed() -> None:
     one = job("a", "backup")
     done = ended([one], [pod("a", None)])
     assert lost(done)
-    assert database_status("onboarding", None, [], done).failure is None
+    assert database_status("onboarding", None, [], done, now=NOW).failure is None
 
 
 def test_what_a_job_made_is_counted_once_and_not_again_when_it_is_pruned() -> None:

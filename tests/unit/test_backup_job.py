@@ -18,6 +18,7 @@ from servicedb.plan.backups.pod import (
     Task,
     Timing,
     cron_job,
+    differs,
     hashed_name,
     job,
 )
@@ -170,6 +171,30 @@ def test_a_cron_job_is_another_one_when_anything_of_it_is() -> None:
     assert digest(schedule(changes={"metadata.labels": {"team": "kyc"}})) == same
     for path, value in (("spec.suspend", True), ("spec.schedule", "@daily"), ("spec.parallel", 4)):
         assert digest(schedule(changes={path: value})) != same
+
+
+@pytest.mark.parametrize(
+    "by_hand",
+    [
+        pytest.param({"spec.suspend": True}, id="suspended"),
+        pytest.param({"spec.schedule": "0 0 1 1 *"}, id="once a year"),
+        pytest.param({"spec.timeZone": "Asia/Tokyo"}, id="elsewhere"),
+        pytest.param({"spec.jobTemplate.spec.suspend": True}, id="jobs that never begin"),
+        pytest.param({"spec.jobTemplate.spec.activeDeadlineSeconds": 1}, id="jobs that never end"),
+    ],
+)
+def test_a_cron_job_that_was_changed_by_hand_is_found_so(by_hand: dict[str, Any]) -> None:
+    wanted = cron_job(task(schedule()), "x", timing())
+    filled_in = {"spec.jobTemplate.spec.completionMode": "NonIndexed", "status": {}}
+    assert not differs(changed(wanted, filled_in), wanted)
+    assert differs(changed(wanted, by_hand), wanted)
+
+
+def test_a_cron_job_that_runs_something_else_is_found_so() -> None:
+    wanted = cron_job(task(schedule()), "x", timing())
+    live = json.loads(json.dumps(wanted))
+    live["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"][0]["args"] = ["--help"]
+    assert differs(live, wanted)
 
 
 def timing(of: BackupSchedule | None = None) -> Timing:

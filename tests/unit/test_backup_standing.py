@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 from servicedb.api.backup_schedule import BackupSchedule, Failure, ScheduledDatabaseStatus
-from servicedb.plan.backups.standing import findings, recovery_point_ends
+from servicedb.errors import Problem, Retryable, Terminal
+from servicedb.plan.backups.progress import database_status
+from servicedb.plan.backups.standing import findings, foreign, recovery_point_ends, with_problems
 from servicedb.plan.conditions import Finding
 
 from tests.api.examples import FULL_SCHEDULE, MINIMAL_SCHEDULE, Manifest, changed
@@ -146,6 +148,56 @@ def test_pruning_that_stopped_stays_said_until_it_goes_on() -> None:
     }
     later = schedule(changes={"status": {"conditions": [condition]}})
     assert found(database(), of=later)["Ready"].reason == "PruneStopped"
+
+
+def test_a_database_that_comes_to_an_old_schedule_has_its_time_from_then_on() -> None:
+    added = NOW - timedelta(hours=1)
+    young = database(last_success=None, added_at=added)
+    assert recovery_point_ends(schedule(), [young]) == [added + timedelta(hours=26)]
+    assert found(database("keycloak"), young)["RecoveryPointMet"].status == "Unknown"
+
+
+def test_when_a_schedule_has_had_a_database_first_is_kept() -> None:
+    first = database_status("onboarding", None, [], [], now=NOW)
+    assert first.added_at == NOW
+    assert database_status("onboarding", first, [], [], now=NOW + timedelta(days=1)).added_at == NOW
+
+
+AWAY = Retryable("ServerUnreachable", "the server is away", condition="DatabaseReady", ready="Unknown")
+STRANGE = Terminal("NotSupported", "spec.deletion.policy Delete can't be done")
+
+
+@pytest.mark.parametrize(
+    ("of", "problems", "ready", "goes_on"),
+    [
+        pytest.param(database(), [AWAY], ("Unknown", "ServerUnreachable"), "Reconciling", id="not known"),
+        pytest.param(
+            database(failure=failure("JobFailed")), [AWAY], ("False", "JobFailed"), "Reconciling", id="wrong before"
+        ),
+        pytest.param(database(), [AWAY, STRANGE], ("False", "NotSupported"), "Stalled", id="wrong besides"),
+    ],
+)
+def test_what_is_wrong_goes_before_what_is_not_known_and_all_is_told(
+    of: ScheduledDatabaseStatus, problems: list[Problem], ready: tuple[str, str], goes_on: str
+) -> None:
+    told = {one.type: one for one in with_problems(list(found(of).values()), problems)}
+    assert (told["Ready"].status, told["Ready"].reason) == ready
+    assert [kind for kind in ("Stalled", "Reconciling") if kind in told] == [goes_on]
+    for problem in problems:
+        assert problem.message in told["Ready"].message
+    assert "DatabaseReady" not in told
+
+
+def test_a_condition_of_another_kind_of_object_is_taken_back() -> None:
+    strange = {
+        "type": "DatabaseReady",
+        "status": "Unknown",
+        "reason": "ServerUnreachable",
+        "message": "",
+        "lastTransitionTime": "2026-02-01T00:00:00Z",
+    }
+    own = {**strange, "type": "RecoveryPointMet"}
+    assert foreign(schedule(changes={"status": {"conditions": [strange, own]}})) == {"DatabaseReady"}
 
 
 def test_the_recovery_point_ends_by_itself_at_the_oldest_backup() -> None:

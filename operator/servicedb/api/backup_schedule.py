@@ -219,6 +219,10 @@ class ScheduledDatabaseStatus(Part):
     """How a database of the schedule stands."""
 
     name: Annotated[ObjectName, Field(description="Name of the ServiceDatabase.")]
+    added_at: Annotated[
+        AwareDatetime | None,
+        Field(description="When the schedule was first seen to have it. Left out: since the schedule was made."),
+    ] = None
     last_success: Annotated[
         AwareDatetime | None, Field(description="The moment that the newest backup shows the database at.")
     ] = None

@@ -12,7 +12,7 @@ class Asking:
     """An object, and the ServiceDatabases that it asks for the login `login`: by their names, or by all of `labels`.
 
     `since` and `uid` tell which of two asked first. `failed`: a restore that came to its end without success; it keeps
-    what it was let into, and gets nothing new.
+    what it was let into, and gets nothing new. `key` is that of the backup that a restore is of.
     """
 
     login: str
@@ -23,6 +23,7 @@ class Asking:
     since: str = ""
     rename_old: bool = False
     failed: bool = False
+    key: str = ""
 
     def concerns(self, name: str, labels: Mapping[str, str]) -> bool:
         """Whether it asks the ServiceDatabase `name`, which carries `labels`."""
@@ -58,6 +59,7 @@ def asked_by_restore(body: Mapping[str, Any]) -> Asking | None:
         frozenset({str(name)}),
         rename_old=spec.get("overwrite") == "RenameOld",
         failed=_succeeded(body) == "False",
+        key=str(status["key"]),
     )
 
 
@@ -74,6 +76,7 @@ def _asking(
     *,
     rename_old: bool = False,
     failed: bool = False,
+    key: str = "",
 ) -> Asking | None:
     metadata = body["metadata"]
     if metadata.get("deletionTimestamp"):
@@ -87,6 +90,7 @@ def _asking(
         metadata.get("creationTimestamp", ""),
         rename_old,
         failed,
+        key,
     )
 
 

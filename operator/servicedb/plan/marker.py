@@ -89,6 +89,10 @@ class Marker:
             return None
         return marker if marker.oid is None or type(marker.oid) is int else None  # True is an int, too
 
+    def holds(self, name: str, key: str, oid: int) -> bool:
+        """Whether the DatabaseRestore `name` has put the backup at `key` into the database, which has that `oid`."""
+        return self.oid == oid and self.restored is not None and (self.restored.name, self.restored.key) == (name, key)
+
     def with_oid(self, oid: int | None) -> Self:
         return replace(self, oid=oid)
 

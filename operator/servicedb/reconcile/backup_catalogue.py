@@ -28,6 +28,7 @@ from servicedb.plan.backups.listing import LIST, failed_list, list_problem, next
 from servicedb.plan.backups.location import locations
 from servicedb.plan.backups.pod import Task, hashed_name, job
 from servicedb.plan.backups.progress import Ended, lost, newly_made
+from servicedb.plan.backups.result import OF_THE_JOB
 from servicedb.plan.backups.standing import STORAGE
 from servicedb.plan.conditions import READY, Finding, condition_of
 from servicedb.plan.steps import DescribeBackup, ForgetBackup, MarkGone, RecordBackup, RecordVerification
@@ -215,7 +216,7 @@ async def _record_verification(seen: Seen, one: Ended, of_key: str) -> None:
     if backup is None:
         return
     problem = one.told.problem
-    if isinstance(problem, Retryable):  # says nothing of the backup
+    if isinstance(problem, Retryable) or (problem is not None and problem.reason in OF_THE_JOB):
         return
     key = Key(DATABASE_BACKUPS, seen.key.namespace, backup.metadata.name)
     at = one.at.isoformat().replace("+00:00", "Z")

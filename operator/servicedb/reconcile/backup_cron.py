@@ -8,7 +8,7 @@ from servicedb.kube import cron_jobs
 from servicedb.naming import RoleNames
 from servicedb.plan.backups.command import backup
 from servicedb.plan.backups.location import locations
-from servicedb.plan.backups.pod import DATABASE, SPEC_HASH, Owner, Task, Timing, cron_job, hashed_name, job
+from servicedb.plan.backups.pod import DATABASE, Owner, Task, Timing, cron_job, differs, hashed_name, job
 from servicedb.plan.steps import ChangeCronJob, CreateCronJob, DeleteCronJob
 from servicedb.reconcile.backup_observe import Outcome, Seen
 from servicedb.reconcile.job_ground import check_service_account, endpoint, image
@@ -39,8 +39,8 @@ async def keep_cron_jobs(seen: Seen) -> list[Problem]:
         if before is None:
             seen.world.step(CreateCronJob("there is none", cron_name))
             await cron_jobs.create(kube, manifest)
-        elif _hash(before) != _hash(manifest):
-            seen.world.step(ChangeCronJob("it is made from something else", cron_name))
+        elif differs(before, manifest):
+            seen.world.step(ChangeCronJob("it is made from something else, or was changed", cron_name))
             await cron_jobs.change(kube, before, manifest)
     return problems
 
@@ -126,9 +126,3 @@ async def backup_task(
         endpoint=endpoint(world, database.spec.server_ref.name, status.database_name),
         notes={DATABASE: name},
     )
-
-
-def _hash(manifest: dict[str, object]) -> object:
-    metadata = manifest["metadata"]
-    assert isinstance(metadata, dict)
-    return (metadata.get("annotations") or {}).get(SPEC_HASH)

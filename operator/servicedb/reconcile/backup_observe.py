@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from servicedb.api.backup_schedule import MOST_DATABASES, BackupSchedule
+from servicedb.api.backup_schedule import MOST_DATABASES, BackupSchedule, Failure
 from servicedb.api.database_backup import DatabaseBackup
 from servicedb.api.service_database import ServiceDatabase
 from servicedb.errors import Problem, Terminal
@@ -35,7 +35,7 @@ class Outcome:
 class Seen:
     """One look at a schedule. `names` are those of its databases, of which `databases` are there; `backups` are its
     own, `in_namespace` those of all schedules; `made` says that this look has made or deleted a Job, so that the next
-    one has to come soon."""
+    one has to come soon. `not_begun`: why a verification could not be begun, by the database's name."""
 
     key: Key
     schedule: BackupSchedule
@@ -49,6 +49,7 @@ class Seen:
     cron_jobs: list[Json]
     done: list[Ended]
     made: bool = False
+    not_begun: dict[str, Failure] = field(default_factory=dict)
 
     @property
     def owner(self) -> Owner:

@@ -14,8 +14,8 @@ from servicedb.plan.backups.absence import storage_finding
 from servicedb.plan.backups.cron import last_due, next_due
 from servicedb.plan.backups.pod import WORK
 from servicedb.plan.backups.progress import at_work, database_status, handled_now
-from servicedb.plan.backups.standing import findings, recovery_point_ends
-from servicedb.plan.conditions import READY, RECONCILING, STALLED, Finding, of_problem
+from servicedb.plan.backups.standing import findings, foreign, recovery_point_ends, with_problems
+from servicedb.plan.conditions import Finding
 from servicedb.reconcile.backup_catalogue import forget_gone, list_store, record
 from servicedb.reconcile.backup_cron import forget_old, keep_cron_jobs, run_now
 from servicedb.reconcile.backup_observe import Seen, observe
@@ -45,7 +45,7 @@ async def reconcile(key: Key, world: World) -> float | None:
     try:
         return await _bring(key, schedule, world)
     except Problem as problem:
-        await report(world, key, schedule, of_problem(problem))
+        await report(world, key, schedule, with_problems([], [problem]), over=foreign(schedule))
         if isinstance(problem, Retryable):
             raise
         return None
@@ -97,8 +97,7 @@ async def _report(
     told = [*storage_finding(seen.backups), *told]
     shown = "suspended" if spec.suspend else _shown(next_run, spec.time_zone)
     found = findings(schedule, databases, now=world.now(), next_run=f"the next backup: {shown}", told=told)
-    if problems:
-        found = _with(found, problems[0])
+    found = with_problems(found, problems)
     successes = [one.last_success for one in databases]
     verified = [one.last_verified for one in databases]
     fields = {
@@ -110,16 +109,7 @@ async def _report(
         "databases": [one.as_json() for one in databases],
         "handled": handled_now(schedule.status.handled.as_json(), handled),
     }
-    await report(world, seen.key, schedule, found, fields)
-
-
-def _with(found: list[Finding], problem: Problem) -> list[Finding]:
-    """A problem of the schedule itself goes before how its backups stand."""
-    turned = of_problem(problem)
-    kinds = {one.type for one in turned} | {RECONCILING, STALLED}
-    if problem.ready is None:
-        kinds.discard(READY)
-    return [*turned, *(one for one in found if one.type not in kinds)]
+    await report(world, seen.key, schedule, found, fields, over=foreign(schedule))
 
 
 def _next_look(seen: Seen, again: list[datetime], next_run: datetime | None, problems: list[Problem]) -> float | None:
@@ -141,8 +131,12 @@ def _next_look(seen: Seen, again: list[datetime], next_run: datetime | None, pro
 
 
 def _databases(seen: Seen) -> list[ScheduledDatabaseStatus]:
-    before = {one.name: one for one in seen.schedule.status.databases}
-    return [database_status(name, before.get(name), seen.backups_of(name), seen.done) for name in seen.names]
+    before, now = {one.name: one for one in seen.schedule.status.databases}, seen.world.now()
+    found = [database_status(name, before.get(name), seen.backups_of(name), seen.done, now=now) for name in seen.names]
+    return [
+        one.model_copy(update={"verify_failure": seen.not_begun[one.name]}) if one.name in seen.not_begun else one
+        for one in found
+    ]
 
 
 def _has_come(seen: Seen, due: datetime) -> bool:

@@ -10,7 +10,7 @@ from datetime import datetime
 from servicedb.api.backup_schedule import Verification
 from servicedb.api.database_backup import DatabaseBackup
 from servicedb.api.service_database import ServiceDatabase
-from servicedb.errors import Terminal
+from servicedb.errors import Problem, Retryable, Terminal
 from servicedb.naming import RoleNames
 from servicedb.plan.backups.absence import is_missing
 from servicedb.plan.backups.command import verify as command
@@ -18,7 +18,7 @@ from servicedb.plan.backups.cron import last_due, next_due
 from servicedb.plan.backups.entries import key_of, newest
 from servicedb.plan.backups.location import locations
 from servicedb.plan.backups.pod import DATABASE, KEY, Task, hashed_name, job
-from servicedb.plan.backups.progress import Ended
+from servicedb.plan.backups.progress import Ended, as_failure
 from servicedb.plan.backups.quantity import in_bytes
 from servicedb.plan.scratch import Scratch, scratch_database
 from servicedb.plan.wanted import WantedExtension
@@ -28,27 +28,37 @@ from servicedb.reconcile.scratch import give_up_scratch, open_scratch
 
 
 async def verify(seen: Seen) -> Outcome:
-    """Begin the next verification that is due. Raises a Problem where its scratch database can't be had."""
+    """Begin the next verification that is due. One that can't be begun keeps none of the others from it."""
     spec, made = seen.schedule.spec, seen.schedule.metadata.creation_timestamp
+    await _tidy(seen)
     if spec.verify is None:
         return Outcome()
     now = seen.world.now()
     due = last_due(spec.verify.schedule, spec.time_zone, now)
     following = next_due(spec.verify.schedule, spec.time_zone, now)
     again = [following] if following is not None else []
-    await _tidy(seen, spec.verify)
     before = seen.schedule.status.handled.verified_for
     if due is None or made is None or due < made or (before is not None and due <= before) or spec.suspend:
         return Outcome(again=again)
+    waiting: list[Problem] = []
     for name in seen.names:
         backup = newest(one for one in seen.backups_of(name) if not is_missing(one))
         if backup is None or _is_done(seen, name, due):
             continue
         job_name = hashed_name(name, seen.schedule.metadata.uid, "verify", due.isoformat())
         if seen.job(job_name) is None:
-            await _begin(seen, spec.verify, seen.databases.get(name), backup, job_name)
+            try:
+                await _begin(seen, spec.verify, name, backup, job_name)
+            except Retryable as problem:
+                waiting.append(_of_database(problem, name))
+                continue
+            except Problem as problem:
+                seen.not_begun[name] = as_failure(problem, now)
+                continue
         seen.made = True
-        return Outcome(again=again)
+        return Outcome(again=again, problems=waiting)
+    if waiting:
+        return Outcome(again=again, problems=waiting)
     return Outcome(handled={"verifiedFor": due.isoformat().replace("+00:00", "Z")}, again=again)
 
 
@@ -61,29 +71,37 @@ def _is_done(seen: Seen, name: str, due: datetime) -> bool:
     return any(at is not None and at >= due for at in (status.last_verified, failed))
 
 
-async def _tidy(seen: Seen, wanted: Verification) -> None:
+def _of_database(problem: Retryable, name: str) -> Retryable:
+    """None of its own conditions: those that it names are of a ServiceDatabase."""
+    message = f'the backup of ServiceDatabase "{name}" is not restored on trial yet: {problem.message}'
+    return type(problem)(problem.reason, message, ready=problem.ready)
+
+
+async def _tidy(seen: Seen) -> None:
     """Give up what the Jobs had whose result stands in the status. One that failed is kept for its log."""
     for one in seen.done:
-        if one.work != "verify" or one.database is None or not _is_done(seen, one.database, one.at):
+        if one.work != "verify" or (one.database in seen.names and not _is_done(seen, one.database, one.at)):
             continue
         kept = one.told.problem is not None and seen.world.now() - one.at < seen.schedule.spec.job.ttl.timedelta
         if not kept:
-            give_up_scratch(seen.world, Scratch(_server(one, wanted), seen.key.namespace, one.name))
+            if (server := _server(seen, one)) is not None:
+                give_up_scratch(seen.world, Scratch(server, seen.key.namespace, one.name))
             await seen.drop(one)
 
 
-def _server(one: Ended, wanted: Verification) -> str:
-    """Where the Job's database is: the spec may name another server by now."""
-    return (one.job["metadata"].get("annotations") or {}).get(_SERVER) or wanted.server_ref.name
+def _server(seen: Seen, one: Ended) -> str | None:
+    """Where the Job's database is: the spec may name another server by now, or none."""
+    wanted = seen.schedule.spec.verify
+    noted: str | None = (one.job["metadata"].get("annotations") or {}).get(_SERVER)
+    return noted or (wanted.server_ref.name if wanted is not None else None)
 
 
 _SERVER = "servicedb.io/scratch-server"
 
 
-async def _begin(
-    seen: Seen, wanted: Verification, database: ServiceDatabase | None, backup: DatabaseBackup, job_name: str
-) -> None:
-    spec, key = seen.schedule.spec, key_of(backup)
+async def _begin(seen: Seen, wanted: Verification, name: str, backup: DatabaseBackup, job_name: str) -> None:
+    """Raises a Problem where the scratch database can't be had, or not yet."""
+    spec, key, database = seen.schedule.spec, key_of(backup), seen.databases.get(name)
     assert key is not None
     server = wanted.server_ref.name
     if database is not None and database.spec.server_ref.name == server and not wanted.allow_same_server:
@@ -129,7 +147,7 @@ async def _begin(
         notes={
             KEY: key,
             _SERVER: server,
-            **({DATABASE: database.metadata.name} if database is not None else {}),
+            DATABASE: name,
         },
     )
     await seen.make(job(task, job_name))

@@ -27,6 +27,7 @@ from servicedb.plan.conditions import READY, RECONCILING, Finding, as_before, co
 from servicedb.plan.marker import Restored
 from servicedb.plan.migration_result import waiting_for
 from servicedb.plan.migration_standing import SUCCEEDED
+from servicedb.plan.restore_waits import waits_for
 from servicedb.plan.steps import BeginWork, EndWork
 from servicedb.reconcile.job_ground import check_service_account, endpoint, image
 from servicedb.reconcile.queue import TryAgain
@@ -90,13 +91,17 @@ async def _carry_out(key: Key, restore: DatabaseRestore, world: World) -> float 
             "DatabaseRestore",
         )
     source = await _source(restore, world)
-    if restore.status.key != source.key:  # the database is made ready for it only once this is known
-        await report(world, key, restore, WORKING, {"key": source.key})
-        return _SOON
     found = await jobs.owned_by(world.kube, key.namespace, metadata.uid)
     name = hashed_name(metadata.name, metadata.uid, "restore")
     current = next((one for one in found if one["metadata"]["name"] == name), None)
     if current is None:
+        before = await _done_before(restore, source, world)
+        if before is not None:
+            await _report_done(key, restore, before, world)
+            return None
+        if restore.status.key != source.key:  # from now on the database is made ready, at the cost of what it held
+            await report(world, key, restore, WORKING, {"key": source.key})
+            return _SOON
         return await _make(key, restore, source, name, world)
     if "deletionTimestamp" in current["metadata"]:
         return _SOON
@@ -108,19 +113,25 @@ async def _carry_out(key: Key, restore: DatabaseRestore, world: World) -> float 
     return await _read(key, restore, world, done[0])
 
 
+async def _done_before(restore: DatabaseRestore, source: Source, world: World) -> Restored | None:
+    """What an object of this name has restored from the same backup, which is in the database still."""
+    database = await _database_there(restore, world)
+    before = await recorded(world, database) if database is not None else None
+    same = before is not None and (before.name, before.key) == (restore.metadata.name, source.key)
+    return before if same else None
+
+
+async def _report_done(key: Key, restore: DatabaseRestore, before: Restored, world: World) -> None:
+    message = f"the backup is in the database already, since {before.at}: it is not restored again"
+    found = [Finding(kind, "True", "AlreadyDone", message) for kind in (READY, SUCCEEDED)]
+    await report(world, key, restore, found, {"key": before.key, "manifestDigest": before.digest})
+
+
 async def _make(key: Key, restore: DatabaseRestore, source: Source, name: str, world: World) -> float | None:
     database = await _database(restore, world)
     admission = database.status.restore
-    before = await recorded(world, database)
-    if before is not None and (before.name, before.key) == (restore.metadata.name, source.key):
-        message = f"the backup is in the database already, since {before.at}: it is not restored again"
-        found = [Finding(kind, "True", "AlreadyDone", message) for kind in (READY, SUCCEEDED)]
-        await report(world, key, restore, found, {"manifestDigest": before.digest})
-        return None
     if admission is None or admission.uid != restore.metadata.uid:
-        message = "the database is made ready for the restore"
-        await report(world, key, restore, [Finding(RECONCILING, "True", "WaitingForDatabase", message)])
-        return _SOON
+        raise Retryable("WaitingForDatabase", waits_for(database), ready="Unknown")
     if admission.state == "Refused":
         raise Terminal("TargetNotEmpty", admission.message or "the database can't be restored into")
     await check_service_account(world, key.namespace, restore.spec.job.service_account_name)
@@ -220,14 +231,20 @@ async def _keep_job(key: Key, restore: DatabaseRestore, world: World) -> float |
 
 
 async def _database(restore: DatabaseRestore, world: World) -> ServiceDatabase:
-    name, namespace = restore.spec.target.database_ref.name, restore.metadata.namespace
-    body = await world.kube.get(Key(SERVICE_DATABASES, namespace, name).path)
-    if body is None:
+    database = await _database_there(restore, world)
+    if database is None:
         raise Retryable(
             "DatabaseNotFound",
-            f'there is no ServiceDatabase "{name}" in namespace "{namespace}" to restore into; create it',
+            f'there is no ServiceDatabase "{restore.spec.target.database_ref.name}" in namespace '
+            f'"{restore.metadata.namespace}" to restore into; create it',
         )
-    return ServiceDatabase.parse(body)
+    return database
+
+
+async def _database_there(restore: DatabaseRestore, world: World) -> ServiceDatabase | None:
+    key = Key(SERVICE_DATABASES, restore.metadata.namespace, restore.spec.target.database_ref.name)
+    body = await world.kube.get(key.path)
+    return ServiceDatabase.parse(body) if body is not None else None
 
 
 async def _source(restore: DatabaseRestore, world: World) -> Source:

@@ -151,11 +151,11 @@ class Watched:
             server = (spec.get("serverRef") or {}).get("name", "")
             before = self._world.databases.get(key)
             self._world.databases[key] = noticed = Noticed(
-                server, metadata["uid"], metadata.get("generation", 0), _ready(body)
+                server, metadata["uid"], metadata.get("generation", 0), _ready(body), _restore(body)
             )
-            if before != noticed:  # what its migrations wait for may be so now
-                for run in self._world.runs_of(key):
-                    self._world.enqueue(run)
+            if before != noticed:  # what its migrations and restores wait for may be so now
+                for waiting in (*self._world.runs_of(key), *self._world.restores_into(key)):
+                    self._world.enqueue(waiting)
         elif key.plural == MIGRATION_RUNS:
             name = (spec.get("databaseRef") or {}).get("name", "")
             self._world.runs[key] = Key(SERVICE_DATABASES, key.namespace, name)
@@ -185,3 +185,8 @@ class Watched:
 def _ready(body: Mapping[str, Any]) -> bool:
     conditions = (body.get("status") or {}).get("conditions") or ()
     return any(one.get("type") == "Ready" and one.get("status") == "True" for one in conditions)
+
+
+def _restore(body: Mapping[str, Any]) -> str:
+    decided = (body.get("status") or {}).get("restore") or {}
+    return f"{decided.get('uid', '')} {decided.get('state', '')}".strip()

@@ -1,5 +1,6 @@
 """The backup that a MigrationRun asks for first: found, or ordered and waited for."""
 
+from collections.abc import Iterable
 from datetime import datetime
 
 from servicedb.api.common import API_VERSION
@@ -11,7 +12,7 @@ from servicedb.kube import resources
 from servicedb.kube.client import ApiError, refusal
 from servicedb.kube.resources import DATABASE_BACKUPS, Key
 from servicedb.plan.backups.absence import is_missing
-from servicedb.plan.backups.entries import is_stored
+from servicedb.plan.backups.entries import database_of, is_stored, key_of
 from servicedb.plan.backups.pod import hashed_name
 from servicedb.plan.conditions import condition_of
 from servicedb.plan.migration_standing import SUCCEEDED
@@ -30,8 +31,7 @@ async def check_backup(run: MigrationRun, database: ServiceDatabase, world: Worl
     if required is None or run.spec.action not in _CHANGES:
         return
     backups = await _backups(run, required, world)
-    there = [one for one in backups if is_stored(one) and not is_missing(one)]
-    latest = max((at for one in there if (at := one.status.completed_at) is not None), default=None)
+    latest = latest_of(backups, database)
     if latest is not None and world.now() - latest <= required.max_age.timedelta:
         return
     if await _is_empty(database, world):
@@ -47,6 +47,23 @@ async def check_backup(run: MigrationRun, database: ServiceDatabase, world: Worl
             "delete that to have it tried again",
         )
     raise Retryable("WaitingForBackup", _waits(latest, required, name), ready="Unknown")
+
+
+def latest_of(backups: Iterable[DatabaseBackup], database: ServiceDatabase) -> datetime | None:
+    """When the newest backup of that very database was complete: not of one that had the name before, such as one that
+    a restore has set aside."""
+    return max(
+        (
+            at
+            for one in backups
+            if is_stored(one)
+            and not is_missing(one)
+            and (at := one.status.completed_at) is not None
+            and (key := key_of(one)) is not None
+            and database_of(key, [database]) is not None
+        ),
+        default=None,
+    )
 
 
 def _waits(latest: datetime | None, required: RequireBackup, name: str) -> str:

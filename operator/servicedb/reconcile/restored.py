@@ -36,9 +36,10 @@ async def record(world: World, sdb: ServiceDatabase, restored: Restored) -> None
 
 async def recorded(world: World, sdb: ServiceDatabase) -> Restored | None:
     """What the database says was restored into it last; None where it was not, or is not there yet."""
-    server, database = _server(world, sdb), sdb.status.database_name
+    database = sdb.status.database_name
     if database is None:
         return None
+    server = _server(world, sdb)
     assert server.admin is not None
     async with server.admin.session() as connection:
         seen = await scan_database(connection, database, roles=())

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from servicedb.api.service_database import ServiceDatabase
+from servicedb.naming import RoleNames
 from servicedb.plan.asking import Asking
-from servicedb.plan.marker import RoleNote
+from servicedb.plan.marker import Marker, RoleNote
 from servicedb.plan.observed import ServerScan
 from servicedb.plan.resolve import database_name
 from servicedb.plan.steps import EndSessions, Step
@@ -24,6 +25,8 @@ from servicedb.reconcile.set_aside import set_aside
 from servicedb.reconcile.world import Server, World
 
 Decision = Literal["Admitted", "Refused"]
+
+_DONE = "the backup was restored into the database already, by a DatabaseRestore of that name"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,15 +63,24 @@ async def admission(
         if first is None or present is not None or not begin:
             return None  # the login of an earlier restore goes first
         there = seen.databases.get(database)
+        if there is not None and _is_done(first, database, there.oid, seen):
+            return Admission(first.name, first.uid, "Refused", _DONE)
         if there is None or not there.allow_connections:
             return Admission(first.name, first.uid, "Admitted")
         async with server.admin.inside(database) as inside:
             held = await an_object(inside)
     if held is not None and first.rename_old:
-        await set_aside(sdb, server, world, first.uid)
+        await set_aside(sdb, server, world, first)
     elif held is not None:
         return _refused(first, database, server, held)
     return Admission(first.name, first.uid, "Admitted")
+
+
+def _is_done(first: Asking, database: str, oid: int, seen: ServerScan) -> bool:
+    """Whether the restore was carried out before: then the database is in use, and nobody is kept out of it."""
+    owner = seen.roles.get(RoleNames(database).owner)
+    marker = Marker.read(owner.comment) if owner is not None else None
+    return marker is not None and marker.holds(first.name, first.key, oid)
 
 
 def _refused(first: Asking, database: str, server: Server, held: str) -> Admission:

@@ -8,6 +8,7 @@ from servicedb.errors import NeedsDecision
 from servicedb.kube import events
 from servicedb.kube.resources import SERVICE_DATABASES, Key
 from servicedb.naming import RoleNames
+from servicedb.plan.asking import Asking
 from servicedb.plan.marker import Marker
 from servicedb.plan.resolve import database_name
 from servicedb.plan.set_aside import closing_steps, logins_of, marker_aside, name_aside, set_aside_steps
@@ -20,14 +21,15 @@ from servicedb.reconcile.world import Server, World
 _log = logging.getLogger(__name__)
 
 
-async def set_aside(sdb: ServiceDatabase, server: Server, world: World, restore_uid: str) -> None:
-    """Give the database of `sdb` another name, and close it. What holds its old name then is made anew.
+async def set_aside(sdb: ServiceDatabase, server: Server, world: World, restore: Asking) -> None:
+    """Give the database of `sdb` another name, and close it, for `restore`. What holds its old name then is made anew.
+    A database that holds what `restore` is to bring is left as it is.
 
     Raises NeedsDecision where it is not this object's alone, Busy where somebody is in it who can't be put out.
     """
     assert server.admin is not None
     database = database_name(sdb, server.resource)
-    aside = name_aside(database, restore_uid)
+    aside = name_aside(database, restore.uid)
     async with server.admin.locked(database) as connection:
         seen = await scan_database(connection, database, roles=())
         server.must_be(seen.system_identifier, world)
@@ -36,6 +38,8 @@ async def set_aside(sdb: ServiceDatabase, server: Server, world: World, restore_
         there = seen.databases.get(database)
         if marker is None or there is None or marker.oid != there.oid or not _is_of(marker, sdb, world):
             return  # whose it is, is said where that is looked at
+        if marker.holds(restore.name, restore.key, there.oid):
+            return  # written down since it was looked at; the DatabaseRestore finds it done
         if marker.shared_with is not None:
             raise NeedsDecision(
                 "DatabaseShared",

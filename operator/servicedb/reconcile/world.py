@@ -15,7 +15,7 @@ from servicedb.api.database_server import DatabaseServer
 from servicedb.errors import Problem, Retryable
 from servicedb.kube import resources
 from servicedb.kube.client import KubeClient
-from servicedb.kube.resources import Key
+from servicedb.kube.resources import DATABASE_RESTORES, Key
 from servicedb.plan.asking import Asking
 from servicedb.plan.marker import Marker
 from servicedb.plan.narrow import Narrowed
@@ -90,12 +90,16 @@ class Namespace:
 
 @dataclass(frozen=True, slots=True)
 class Noticed:
-    """A ServiceDatabase as the watch or the relist showed it last, as far as the loop needs it."""
+    """A ServiceDatabase as the watch or the relist showed it last, as far as the loop needs it.
+
+    `restore` is the UID of the restore about which it was decided, with what was.
+    """
 
     server: str
     uid: str
     generation: int = 0
     ready: bool = False
+    restore: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +160,14 @@ class World:
 
     def runs_of(self, database: Key) -> list[Key]:
         return [run for run, of in self.runs.items() if of == database]
+
+    def restores_into(self, database: Key) -> list[Key]:
+        """The DatabaseRestores that ask for `database`."""
+        return [
+            key
+            for key, one in self.asking.items()
+            if key.plural == DATABASE_RESTORES and key.namespace == database.namespace and database.name in one.names
+        ]
 
     def beside(self, run: Key) -> list[Key]:
         """The other MigrationRuns of the database that `run` is for; none where it is none."""

@@ -121,6 +121,28 @@ def cron_job(task: Task, name: str, timing: Timing) -> dict[str, Any]:
     return {"apiVersion": "batch/v1", "kind": "CronJob", "metadata": metadata, "spec": spec}
 
 
+def differs(live: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+    """Whether the CronJob `live` was made from something else than `wanted`, or was changed since in what decides when
+    it runs and what. Fields that the API server fills in or writes another way are not compared."""
+    return _essence(live) != _essence(wanted)
+
+
+def _essence(cron_job: Mapping[str, Any]) -> tuple[Any, ...]:
+    spec = cron_job["spec"]
+    template = spec["jobTemplate"]["spec"]
+    containers = template["template"]["spec"]["containers"]
+    return (
+        (cron_job["metadata"].get("annotations") or {}).get(SPEC_HASH),
+        *(spec.get(name) for name in _DECIDES),
+        template.get("activeDeadlineSeconds"),
+        bool(template.get("suspend")),
+        [(one["name"], one["image"], one.get("command"), one.get("args")) for one in containers],
+    )
+
+
+_DECIDES: Final = ("schedule", "timeZone", "suspend", "concurrencyPolicy", "startingDeadlineSeconds")
+
+
 def _metadata(task: Task, name: str) -> dict[str, Any]:
     owner = task.owner
     return {

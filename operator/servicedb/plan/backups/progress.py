@@ -7,7 +7,7 @@ from typing import Any
 
 from servicedb.api.backup_schedule import Failure, ScheduledDatabaseStatus
 from servicedb.api.database_backup import DatabaseBackup
-from servicedb.errors import Retryable
+from servicedb.errors import Problem, Retryable
 from servicedb.plan.backups.entries import Entry, facts_of, is_stored, key_of, newest
 from servicedb.plan.backups.pod import DATABASE, KEY, WORK
 from servicedb.plan.backups.result import Told, ended_at, told_by
@@ -58,21 +58,26 @@ def database_status(
     before: ScheduledDatabaseStatus | None,
     backups: Sequence[DatabaseBackup],
     done: Iterable[Ended],
+    *,
+    now: datetime,
 ) -> ScheduledDatabaseStatus:
-    """How the database `name` stands, by its `backups` and by the Jobs that are `done` for it, the oldest first."""
-    before = before or ScheduledDatabaseStatus(name=name)
+    """How the database `name` stands, by its `backups` and by the Jobs that are `done` for it, the oldest first.
+    `before` None: it was not seen yet."""
+    before = before or ScheduledDatabaseStatus(name=name, added_at=now.replace(microsecond=0))
     latest = newest(backups)
     stored = [one for one in backups if is_stored(one)]
     of_name = [one for one in done if one.database == name]
+    made = [one for one in of_name if one.work == "backup" and not _is_lost(one)]
     success = latest.status.started_at if latest is not None else None
     verified = max((one.status.verified_at for one in stored if one.status.verified_at is not None), default=None)
     return ScheduledDatabaseStatus(
         name=name,
+        added_at=before.added_at,
         last_success=success,
         last_key=key_of(latest) if latest is not None else None,
         last_verified=verified or before.last_verified,
         backups=len(stored),
-        failure=_failure(before.failure, [one for one in of_name if one.work == "backup"], success),
+        failure=_failure(before.failure, made, success),
         verify_failure=_failure(before.verify_failure, [one for one in of_name if one.work == "verify"], verified),
     )
 
@@ -106,25 +111,25 @@ def handled_now(before: Mapping[str, object], now: Mapping[str, object]) -> dict
 
 def lost(done: Iterable[Ended]) -> bool:
     """Whether a backup may have been made of which nothing was kept here."""
-    return any(
-        one.work == "backup" and one.told.problem is not None and one.told.problem.reason == _LOST for one in done
+    return any(one.work == "backup" and _is_lost(one) for one in done)
+
+
+def as_failure(problem: Problem, at: datetime) -> Failure:
+    return Failure(
+        reason=problem.reason, message=problem.message[:2048], at=at, terminal=not isinstance(problem, Retryable)
     )
 
 
+def _is_lost(one: Ended) -> bool:
+    return one.told.problem is not None and one.told.problem.reason == _LOST
+
+
 def _failure(before: Failure | None, done: Sequence[Ended], success: datetime | None) -> Failure | None:
-    """Why the latest of `done` failed. Where there is none any more the failure of before stands, unless it went well
-    since by other ways."""
-    told = [one for one in done if one.told.problem is None or one.told.problem.reason != _LOST]
-    if told:
-        problem = told[-1].told.problem
-        if problem is None:
-            return None
-        return Failure(
-            reason=problem.reason,
-            message=problem.message[:2048],
-            at=told[-1].at,
-            terminal=not isinstance(problem, Retryable),
-        )
+    """Why the latest of `done` failed. Where none of them is as late as the failure of before, that stands, unless it
+    went well since by other ways."""
+    if done and (before is None or done[-1].at >= before.at):
+        problem = done[-1].told.problem
+        return as_failure(problem, done[-1].at) if problem is not None else None
     return before if before is not None and (success is None or success < before.at) else None
 
 

@@ -12,6 +12,10 @@ from servicedb.plan.migration_result import job_state, last_words
 _PROBLEMS: Mapping[str, type[Problem]] = {"Retryable": Retryable, "Terminal": Terminal, "NeedsDecision": NeedsDecision}
 
 
+OF_THE_JOB = frozenset({"DeadlineExceeded", "OutOfMemory", "JobRefused"})
+"""Reasons that speak of the Job alone, and not of the backup that it read."""
+
+
 @dataclass(frozen=True, slots=True)
 class Told:
     """What a Job tells. `problem` None: it went well. `values` is the message as it is, empty where there is none."""
@@ -37,7 +41,31 @@ class Told:
 
 
 def told_by(job: Mapping[str, Any], pods: Sequence[Mapping[str, Any]]) -> Told:
-    """What the Job, which has ended, tells by the newest of its pods that left a message."""
+    """What the Job, which has ended, tells by the newest of its pods that left a message.
+
+    That a Job would be of use if it were begun again is not for its pods to say where its time or its memory was too
+    short: the next one would end alike, for ever.
+    """
+    told = _by_pods(job, pods)
+    if isinstance(told.problem, Retryable) and job_state(job) != "Complete":
+        if _failed_by(job) == "DeadlineExceeded":
+            return Told(Terminal("DeadlineExceeded", f"{_TOO_LONG} ({_why(job, pods)})"))
+        if _always_out_of_memory(pods):
+            return Told(Terminal("OutOfMemory", f"{_TOO_LARGE} ({_why(job, pods)})"))
+    return told
+
+
+_TOO_LONG = (
+    "the Job had not ended when its time was over, and another would not either; raise spec.deadline (or "
+    "spec.parallel), and have it done anew"
+)
+_TOO_LARGE = (
+    "each pod of the Job ran out of memory, and another would, too; raise memory in spec.job.resources.limits "
+    "(or lower spec.parallel), and have it done anew"
+)
+
+
+def _by_pods(job: Mapping[str, Any], pods: Sequence[Mapping[str, Any]]) -> Told:
     ended = [one for pod in sorted(pods, key=_made_at, reverse=True) if (one := _terminated(pod)) is not None]
     for one in ended:
         if (told := _read(str(one.get("message") or ""))) is not None:
@@ -86,6 +114,16 @@ def _terminated(pod: Mapping[str, Any]) -> Mapping[str, Any] | None:
         if ended:
             return ended
     return None
+
+
+def _failed_by(job: Mapping[str, Any]) -> str | None:
+    conditions = (job.get("status") or {}).get("conditions") or ()
+    return next((str(one.get("reason")) for one in conditions if one.get("type") == "Failed"), None)
+
+
+def _always_out_of_memory(pods: Sequence[Mapping[str, Any]]) -> bool:
+    ended = [one for pod in pods if (one := _terminated(pod)) is not None]
+    return bool(ended) and all(one.get("reason") == "OOMKilled" for one in ended)
 
 
 def _why(job: Mapping[str, Any], pods: Sequence[Mapping[str, Any]]) -> str:

@@ -1,11 +1,13 @@
 """How a BackupSchedule stands: its conditions, from how each of its databases does."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
 from servicedb.api.backup_schedule import BackupSchedule, Failure, ScheduledDatabaseStatus
-from servicedb.plan.conditions import READY, RECONCILING, STALLED, Finding, condition_of
+from servicedb.errors import Problem, Retryable
+from servicedb.plan.conditions import READY, RECONCILING, STALLED, Finding, beside, condition_of, of_problem
 
 LAST_BACKUP: Final = "LastBackupSucceeded"
 LAST_VERIFY: Final = "LastVerifySucceeded"
@@ -18,6 +20,7 @@ BACKUPS_MISSING: Final = "BackupsMissing"
 
 _ORDER: Final = (LAST_BACKUP, RECOVERY_POINT, STORAGE, KEY_USABLE, LAST_VERIFY, LAST_PRUNE)
 _OF_STORAGE: Final = "Storage"
+_TOLD: Final = 5
 OF_THE_KEY: Final = frozenset({"BadIdentity", "NoIdentity", "WrongKey"})
 """Reasons of a verification that speak of the private key, not of the backup."""
 
@@ -45,17 +48,66 @@ def findings(
     return [_ready(kept, next_run), *_who_goes_on(databases), *kept, *_of_before(schedule, kept)]
 
 
+def with_problems(found: Sequence[Finding], problems: Sequence[Problem]) -> list[Finding]:
+    """`found`, with what stands in the way of the schedule itself, which goes before how its backups stand.
+
+    Ready tells all of it. What is wrong goes before what is not known, whichever of the two says so. A problem may come
+    from the making of a scratch database, and name a condition of a ServiceDatabase: that is none of a schedule's.
+    """
+    if not problems:
+        return list(found)
+    stands = next((one for one in found if one.type == READY), None)
+    turned = {finding.type: finding for problem in reversed(problems) for finding in of_problem(problem)}
+    kinds = [kind for kind in turned if kind in _ORDER]
+    terminal = [one for one in problems if not isinstance(one, Retryable)]
+    goes_on = Finding(
+        STALLED if terminal else RECONCILING, "True", (terminal or problems)[0].reason, _told(terminal or problems)
+    )
+    rest = [one for one in found if one.type not in {READY, RECONCILING, STALLED, *kinds}]
+    ready = _ready_with(stands, problems)
+    return [*([ready] if ready is not None else []), goes_on, *(turned[kind] for kind in kinds), *rest]
+
+
+def foreign(schedule: BackupSchedule) -> set[str]:
+    """Types of conditions that the schedule carries, and that are none of its own."""
+    return {one.type for one in schedule.status.conditions} - {READY, RECONCILING, STALLED, *_ORDER}
+
+
+def _ready_with(stands: Finding | None, problems: Sequence[Problem]) -> Finding | None:
+    for status in ("False", "Unknown"):
+        of_status = [one for one in problems if one.ready == status]
+        if of_status:
+            found = Finding(READY, status, of_status[0].reason, _told([*of_status, *problems]))
+            return beside(found, stands) if stands is not None and stands.status == status else found
+        if stands is not None and stands.status == status:
+            return replace(stands, message="; ".join((stands.message, _told(problems))))
+    return stands
+
+
+def _told(problems: Sequence[Problem]) -> str:
+    """Each once, and not more than a person reads."""
+    messages = list(dict.fromkeys(one.message for one in problems))
+    more = f"; and {len(messages) - _TOLD} more" if len(messages) > _TOLD else ""
+    return "; ".join(messages[:_TOLD]) + more
+
+
 def recovery_point_ends(schedule: BackupSchedule, databases: Iterable[ScheduledDatabaseStatus]) -> list[datetime]:
     """When the newest backup of each database becomes too old, the first of them first: a moment at which nothing else
-    may happen. Of a database without a backup it counts from when the schedule was made."""
+    may happen. Of a database without a backup it counts from when the schedule had it first."""
     objective = schedule.spec.objectives.recovery_point
     if objective is None:
         return []
     return sorted(
         since + objective.timedelta
         for one in databases
-        if (since := one.last_success or schedule.metadata.creation_timestamp) is not None
+        if (since := one.last_success or had_since(schedule, one)) is not None
     )
+
+
+def had_since(schedule: BackupSchedule, database: ScheduledDatabaseStatus) -> datetime | None:
+    """Since when the schedule has the database."""
+    known = [one for one in (schedule.metadata.creation_timestamp, database.added_at) if one is not None]
+    return max(known, default=None)
 
 
 def _ready(found: Iterable[Finding], next_run: str) -> Finding:
