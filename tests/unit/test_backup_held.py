@@ -12,7 +12,8 @@ from servicedb.plan.backups.command import MOST_PRUNED, prune
 from servicedb.plan.backups.entries import Entry, entry_name
 from servicedb.plan.backups.held import keys_in_use, may_be_forgotten, pinned_keys, verified_keys
 from servicedb.plan.backups.location import locations
-from servicedb.plan.backups.progress import database_status, ended, handled_now, newly_made
+from servicedb.plan.backups.pod import PLACE
+from servicedb.plan.backups.progress import database_status, ended, handled_now, is_at, newly_made, pruned_keys
 from servicedb.plan.backups.result import Told
 from servicedb.plan.backups.standing import BACKUPS_MISSING, findings
 
@@ -135,7 +136,7 @@ def test_while_backups_are_missing_the_schedule_says_so_before_anything_else() -
     assert storage_finding([known(2)]) == []
     told = findings(
         BackupSchedule.parse(FULL_SCHEDULE),
-        [database_status("onboarding", None, [known(2, startedAt="2026-03-20T02:00:00Z")], [])],
+        [database_status("onboarding", None, [known(2, startedAt="2026-03-20T02:00:00Z")], [], now=LISTED_AT)],
         now=LISTED_AT,
         next_run="soon",
         told=storage_finding([missing, known(2)]),
@@ -173,3 +174,15 @@ def test_a_list_knows_better_than_the_jobs_that_ended_before_it() -> None:
     done = ended([job("a", "backup")], [pod("a", TOLD | {"startedAt": "2026-03-01T02:00:00Z"})])
     assert newly_made(done, [], NOW + timedelta(seconds=1)) == []
     assert [one.key for one in newly_made(done, [], NOW)] == [key(1)]
+
+
+def test_what_any_job_has_pruned_in_the_first_place_is_known_and_nothing_of_the_copies() -> None:
+    jobs = [job(name, "prune", note={PLACE: place}) for name, place in (("a", "0"), ("b", "1"), ("c", "0"))]
+    pods = [pod(name, TOLD | {"pruned": [key(day)]}) for name, day in (("a", 1), ("b", 2), ("c", 3))]
+    assert pruned_keys(ended(jobs, pods)) == {key(1), key(3)}
+
+
+def test_lists_and_prunes_wait_for_each_other_only_while_they_work() -> None:
+    jobs = [job("a", "prune", state=""), job("b", "list")]
+    assert is_at(jobs, "prune")
+    assert not is_at(jobs, "list")

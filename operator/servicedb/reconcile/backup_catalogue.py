@@ -27,7 +27,7 @@ from servicedb.plan.backups.held import may_be_forgotten
 from servicedb.plan.backups.listing import LIST, failed_list, list_problem, next_list_at
 from servicedb.plan.backups.location import locations
 from servicedb.plan.backups.pod import Task, hashed_name, job
-from servicedb.plan.backups.progress import Ended, lost, newly_made
+from servicedb.plan.backups.progress import Ended, is_at, lost, newly_made
 from servicedb.plan.backups.result import OF_THE_JOB
 from servicedb.plan.backups.standing import STORAGE
 from servicedb.plan.conditions import READY, Finding, condition_of
@@ -72,6 +72,8 @@ async def list_store(seen: Seen) -> Outcome:
             again = next_list_at(failed, wanted, condition_of(schedule.status.conditions, STORAGE))
             if again is not None and again > seen.world.now():
                 return Outcome(again=[again], problems=problems)
+            if is_at(seen.jobs, "prune"):  # of which nothing is told yet
+                return Outcome(problems=problems)
             await seen.make(job(await _task(seen, wanted), name))
         return Outcome(problems=problems)
     if one.told.problem is not None:  # it is being deleted, and has listed nothing

@@ -11,13 +11,21 @@ from servicedb.plan.backups.command import prune as command
 from servicedb.plan.backups.entries import is_stored, key_of, newest
 from servicedb.plan.backups.held import keys_in_use, pinned_keys, verified_keys
 from servicedb.plan.backups.location import locations, may_be_same_place
-from servicedb.plan.backups.pod import Task, hashed_name, job
-from servicedb.plan.backups.progress import Ended, live_runs
+from servicedb.plan.backups.pod import PLACE, Task, hashed_name, job
+from servicedb.plan.backups.progress import Ended, is_at, live_runs, pruned_keys
 from servicedb.plan.backups.standing import LAST_PRUNE
 from servicedb.plan.conditions import Finding
 from servicedb.reconcile.backup_catalogue import mark_gone
 from servicedb.reconcile.backup_observe import Outcome, Seen
 from servicedb.reconcile.job_ground import image
+
+
+async def read_pruned(seen: Seen) -> Outcome:
+    """The objects of what the first place no longer holds. Whatever came since, each Job is read."""
+    pruned = pruned_keys(seen.done)
+    for backup in [each for each in seen.backups if is_stored(each) and key_of(each) in pruned]:
+        await mark_gone(seen, backup, "Pruned", "spec.retention of its schedule does not keep it any longer")
+    return Outcome()
 
 
 async def prune(seen: Seen) -> Outcome:
@@ -43,13 +51,16 @@ async def prune(seen: Seen) -> Outcome:
         hashed_name(schedule.metadata.name, schedule.metadata.uid, "prune", after, str(number))
         for number in range(len(places))
     ]
+    for overtaken in [each for each in seen.done if each.work == "prune" and each.name not in names]:
+        await seen.drop(overtaken)  # read_pruned has read it
+    if is_at(seen.jobs, "list"):  # which is not to see half of it
+        return Outcome()
     for number, name in enumerate(names):
         if seen.job(name) is None:
             await seen.make(job(await _task(seen, number), name))
     done = [one for name in names if (one := seen.ended(name)) is not None]
     if len(done) < len(names):
         return Outcome()
-    await _read(seen, done[0])
     for one in done:
         await seen.drop(one)
     return Outcome(handled={"prunedAfter": after}, found=[_finding(done)])
@@ -91,14 +102,8 @@ async def _task(seen: Seen, number: int) -> Task:
         settings=spec.job,
         deadline=spec.deadline,
         locations=[place],
+        notes={PLACE: str(number)},
     )
-
-
-async def _read(seen: Seen, one: Ended) -> None:
-    """The objects of what the first place no longer holds. What a message had no room for, the next list finds."""
-    pruned = set(one.told.lines("pruned", 1000))
-    for backup in [each for each in seen.backups if is_stored(each) and key_of(each) in pruned]:
-        await mark_gone(seen, backup, "Pruned", "spec.retention of its schedule does not keep it any longer")
 
 
 def _finding(done: list[Ended]) -> Finding:

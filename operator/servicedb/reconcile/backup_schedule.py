@@ -19,7 +19,7 @@ from servicedb.plan.conditions import Finding
 from servicedb.reconcile.backup_catalogue import forget_gone, list_store, record
 from servicedb.reconcile.backup_cron import forget_old, keep_cron_jobs, run_now
 from servicedb.reconcile.backup_observe import Seen, observe
-from servicedb.reconcile.backup_prune import prune
+from servicedb.reconcile.backup_prune import prune, read_pruned
 from servicedb.reconcile.backup_verify import verify
 from servicedb.reconcile.report import begin, report
 from servicedb.reconcile.world import World
@@ -62,7 +62,7 @@ async def _bring(key: Key, schedule: BackupSchedule, world: World) -> float | No
     handled = schedule.status.handled.as_json()
     again: list[datetime] = []
     told: list[Finding] = []
-    for step in (run_now, list_store, prune, verify, forget_gone, forget_old):
+    for step in (run_now, read_pruned, list_store, prune, verify, forget_gone, forget_old):
         try:
             outcome = await step(seen)
         except Problem as problem:

@@ -27,6 +27,8 @@ DATABASE: Final = f"{GROUP}/database"
 """Annotation: the ServiceDatabase whose backup is made."""
 KEY: Final = f"{GROUP}/backup-key"
 """Annotation: the backup that is read."""
+PLACE: Final = f"{GROUP}/place"
+"""Annotation: the place that is pruned, 0 for the storage and from 1 on for the copies."""
 SPEC_HASH: Final = f"{GROUP}/spec-hash"
 """Annotation of a CronJob: of what it was made from."""
 

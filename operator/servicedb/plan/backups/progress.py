@@ -9,7 +9,7 @@ from servicedb.api.backup_schedule import Failure, ScheduledDatabaseStatus
 from servicedb.api.database_backup import DatabaseBackup
 from servicedb.errors import Problem, Retryable
 from servicedb.plan.backups.entries import Entry, facts_of, is_stored, key_of, newest
-from servicedb.plan.backups.pod import DATABASE, KEY, WORK
+from servicedb.plan.backups.pod import DATABASE, KEY, PLACE, WORK
 from servicedb.plan.backups.result import Told, ended_at, told_by
 from servicedb.plan.migration_result import job_state
 
@@ -45,6 +45,22 @@ def at_work(jobs: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
 def ended(jobs: Iterable[Mapping[str, Any]], pods: Sequence[Mapping[str, Any]]) -> list[Ended]:
     """The Jobs that have ended, the oldest end first; `pods` are those of all of them."""
     return sorted((_read(job, pods) for job in jobs if job_state(job) != "Running"), key=lambda one: one.at)
+
+
+def is_at(jobs: Iterable[Mapping[str, Any]], work: str) -> bool:
+    """Whether one of `jobs` does that `work` just now."""
+    return any(_label(job, WORK) == work for job in at_work(jobs))
+
+
+def pruned_keys(done: Iterable[Ended]) -> set[str]:
+    """Keys of what is no longer in the first place, by the Jobs that pruned there. What had no place in a message, the
+    next list finds."""
+    return {
+        key
+        for one in done
+        if one.work == "prune" and (one.job["metadata"].get("annotations") or {}).get(PLACE) == "0"
+        for key in one.told.lines("pruned", 1000)
+    }
 
 
 def live_runs(jobs: Iterable[Mapping[str, Any]], pods: Iterable[Mapping[str, Any]]) -> list[str]:
