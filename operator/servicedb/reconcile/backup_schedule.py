@@ -95,7 +95,10 @@ async def _report(
     databases = _databases(seen)
     spec = schedule.spec
     shown = "suspended" if spec.suspend else _shown(next_run, spec.time_zone)
-    found = findings(schedule, databases, now=world.now(), next_run=f"the next backup: {shown}", told=told)
+    measured = seen.measured_recovery or schedule.status.measured_recovery
+    found = findings(
+        schedule, databases, now=world.now(), next_run=f"the next backup: {shown}", told=told, measured=measured
+    )
     found = with_problems(found, problems)
     successes = [one.last_success for one in databases]
     verified = [one.last_verified for one in databases]
@@ -104,7 +107,7 @@ async def _report(
         "lastVerified": _time(min((one for one in verified if one), default=None) if all(verified) else None),
         "nextRun": shown,
         "backups": len(seen.stored),
-        "measuredRecovery": seen.measured_recovery or schedule.status.measured_recovery,
+        "measuredRecovery": measured,
         "databases": [one.as_json() for one in databases],
         "handled": handled,
     }
