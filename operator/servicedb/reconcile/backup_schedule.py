@@ -11,9 +11,10 @@ from servicedb.api.backup_schedule import BackupSchedule, ScheduledDatabaseStatu
 from servicedb.errors import Problem, Retryable, Terminal
 from servicedb.kube.resources import Key
 from servicedb.plan.backups.cron import last_due, next_due
+from servicedb.plan.backups.missed import missed
 from servicedb.plan.backups.pod import WORK
 from servicedb.plan.backups.progress import at_work, database_status
-from servicedb.plan.backups.standing import findings, foreign, recovery_point_ends, with_problems
+from servicedb.plan.backups.standing import LAST_BACKUP, findings, foreign, recovery_point_ends, with_problems
 from servicedb.plan.conditions import Finding
 from servicedb.reconcile.backup_catalogue import list_store, record
 from servicedb.reconcile.backup_cron import forget_old, keep_cron_jobs, run_now
@@ -99,7 +100,7 @@ async def _report(
     found = findings(
         schedule, databases, now=world.now(), next_run=f"the next backup: {shown}", told=told, measured=measured
     )
-    found = with_problems(found, problems)
+    found = with_problems(found, [*problems, *_missed(seen, databases)])
     successes = [one.last_success for one in databases]
     verified = [one.last_verified for one in databases]
     fields = {
@@ -112,6 +113,21 @@ async def _report(
         "handled": handled,
     }
     await report(world, seen.key, schedule, found, fields, over=foreign(schedule))
+
+
+def _missed(seen: Seen, databases: list[ScheduledDatabaseStatus]) -> list[Problem]:
+    spec, now = seen.schedule.spec, seen.world.now()
+    if spec.suspend:
+        return []
+    names = missed(databases, seen.cron_jobs, seen.jobs, schedule=spec.schedule, time_zone=spec.time_zone, now=now)
+    if not names:
+        return []
+    shown = ", ".join(f'"{name}"' for name in names[:5]) + (" and others" if len(names) > 5 else "")
+    message = (
+        f"no backup of ServiceDatabase {shown} was begun at the last two times of spec.schedule; look at the events of "
+        "its CronJob, and whether the cluster's CronJob controller runs"
+    )
+    return [Terminal("BackupMissed", message, condition=LAST_BACKUP)]
 
 
 def _next_look(seen: Seen, again: list[datetime], next_run: datetime | None, problems: list[Problem]) -> float | None:
