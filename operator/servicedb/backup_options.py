@@ -13,7 +13,6 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 from rich.progress import Progress as Bar
 
-from servicedb.errors import Problem
 from servicedb.jobs.migrate.connection import from_folder
 from servicedb.jobs.outcome import Outcome
 from servicedb.jobs.progress import Progress
@@ -53,12 +52,12 @@ def connection(dsn: str | None, secret: Path | None) -> Connect:
 
 
 def watched(work: Callable[[Progress], Given], failed: Given) -> Given:
-    """What `work` gives, its progress shown; `failed`, where a Problem comes before. SIGTERM is as Ctrl-C."""
+    """What `work` gives, its progress shown; `failed`, where an error comes before. SIGTERM is as Ctrl-C."""
     try:
         with _ended_gently(), Shown() as shown:
             return work(shown)
-    except Problem as problem:
-        failed.failed_with(problem)
+    except Exception as error:  # noqa: BLE001 - whatever it was, the pod's last message has to say it
+        failed.failed_with(error)
         return failed
 
 

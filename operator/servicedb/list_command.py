@@ -4,7 +4,6 @@ from pathlib import Path
 
 import click
 
-from servicedb.errors import Problem
 from servicedb.job_command import ENDING, STORE, end
 from servicedb.jobs.prune.catalogue import Catalogue, list_backups
 from servicedb.migrate_options import together
@@ -15,9 +14,15 @@ from servicedb.tables import print_table
 @click.command("list")
 @together(*STORE)
 @click.option("--after", metavar="KEY", help="Only the backups after this one, which need not be there.")
+@click.option("--most", type=click.IntRange(1), metavar="NUMBER", help="Only so many backups.")
 @together(*ENDING)
 def list_(
-    store: str, store_credentials: Path | None, after: str | None, output: str, termination_log: Path | None
+    store: str,
+    store_credentials: Path | None,
+    after: str | None,
+    most: int | None,
+    output: str,
+    termination_log: Path | None,
 ) -> None:
     """Show the backups in a store, oldest first.
 
@@ -28,10 +33,10 @@ def list_(
     the command line is wrong.
     """
     try:
-        catalogue = list_backups(open_store(store, store_credentials), after)
-    except Problem as problem:
+        catalogue = list_backups(open_store(store, store_credentials), after, most)
+    except Exception as error:  # noqa: BLE001 - whatever it was, the pod's last message has to say it
         catalogue = Catalogue()
-        catalogue.failed_with(problem)
+        catalogue.failed_with(error)
     end(catalogue, output, termination_log, lambda: _show(catalogue))
 
 

@@ -7,7 +7,6 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import click
 
-from servicedb.errors import Problem
 from servicedb.job_command import ENDING, STORE, end
 from servicedb.jobs.prune.prune import Request, Result
 from servicedb.jobs.prune.prune import prune as run_pruning
@@ -89,9 +88,9 @@ def prune(
     )
     try:
         result = run_pruning(open_store(store, store_credentials), request, datetime.now(UTC))
-    except Problem as problem:
+    except Exception as error:  # noqa: BLE001 - whatever it was, the pod's last message has to say it
         result = Result()
-        result.failed_with(problem)
+        result.failed_with(error)
     end(result, output, termination_log, lambda: _show(result, dry_run))
 
 

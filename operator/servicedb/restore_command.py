@@ -27,6 +27,7 @@ _ROLES = click.option(
 @click.command()
 @together(*STORE, *SOURCE, *DATABASE)
 @click.option("--schema", "schemas", multiple=True, help="Only what is in this schema; can be repeated.")
+@click.option("--run", default="", help="Name of this restore: only what it left unfinished itself is dropped.")
 @_ROLES
 @together(*ENDING)
 def restore(**options: Any) -> None:
@@ -39,7 +40,7 @@ def restore(**options: Any) -> None:
     the command line is wrong.
     """
     connect_to = connection(options["dsn"], options["secret"])
-    request = _request(options, schemas=options["schemas"])
+    request = _request(options, schemas=options["schemas"], run=options["run"])
     result = watched(
         lambda progress: run_restore(
             request, connect_to, open_store(options["store"], options["store_credentials"]), progress
@@ -85,12 +86,13 @@ def verify(**options: Any) -> None:
     _end(result, options)
 
 
-def _request(options: dict[str, Any], *, schemas: tuple[str, ...] = ()) -> Request:
+def _request(options: dict[str, Any], *, schemas: tuple[str, ...] = (), run: str = "") -> Request:
     pairs = [one.partition("=") for one in options["roles"]]
     if any(not separator or not new for _, separator, new in pairs):
         raise click.UsageError("write --role OLD=NEW")
     return Request(
         key=options["key"],
+        run=run,
         identity=options["identity"],
         schemas=schemas,
         parallel=options["parallel"],

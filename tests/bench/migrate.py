@@ -4,7 +4,6 @@ All are programs that are started for a run. How long `servicedb` takes to start
 and taken off where a limit is about the work beyond it.
 """
 
-import os
 import subprocess
 import sys
 import time
@@ -144,7 +143,7 @@ def _small(number: int) -> str:
 
 def _seconds(command: list[str]) -> float:
     started = time.monotonic()
-    ended = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ)
+    ended = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     taken = time.monotonic() - started
     if ended.returncode:
         raise RuntimeError(f"{Path(command[0]).name} ended with {ended.returncode}: {ended.stderr[-2000:]}")

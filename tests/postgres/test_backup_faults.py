@@ -10,10 +10,13 @@ from typing import Any
 import psycopg
 import pytest
 from pyrage import x25519
+from servicedb.errors import Retryable
 from servicedb.plan.backups.keys import Key
 from servicedb.plan.backups.manifest import Manifest
 from servicedb.postgres.backups import source as source_of
 from servicedb.postgres.backups.relations import begin_locked, rewritten
+from servicedb.postgres.backups.session import translated
+from servicedb.postgres.backups.unfinished import Mark, mark
 from servicedb.postgres.migrations.session import DATABASE_KEY
 from servicedb.store.folder import FolderStore
 from servicedb.store.problems import StoreFull
@@ -130,8 +133,8 @@ def test_tables_that_change_while_they_are_locked_are_looked_at_again(database, 
     changes = iter(
         [
             "TRUNCATE orders; INSERT INTO orders VALUES (1, 'new')",
-            "CREATE TABLE more AS SELECT 1 AS a",
-            "DROP TABLE more",
+            "CREATE SCHEMA more CREATE TABLE more (a int)",
+            "DROP SCHEMA more CASCADE",
             "",
         ]
     )
@@ -148,6 +151,11 @@ def test_tables_that_change_while_they_are_locked_are_looked_at_again(database, 
     never = database.backed_up(store)
     assert (never.outcome, never.reason) == ("Retryable", "TablesChange")
     assert len(manifests(Path(store.location.removeprefix("folder ")))) == 1
+
+
+def test_what_the_server_says_of_an_object_that_was_dropped_meanwhile_passes(database):
+    with database.as_superuser() as connection, pytest.raises(Retryable, match="cache lookup failed"), translated():
+        connection.execute("DO $$ BEGIN RAISE 'cache lookup failed for type 1' USING ERRCODE = 'XX000'; END $$")
 
 
 def test_a_table_that_is_truncated_between_the_snapshot_and_the_dump_keeps_its_rows(database, store, monkeypatch):
@@ -409,6 +417,61 @@ def test_a_restore_that_lost_a_row_is_no_restore(database, target, store):
     restored = target.restored(store, made.key)
     assert (restored.outcome, restored.reason) == ("Terminal", "Mismatch")
     assert restored.mismatches == ["table public.orders has 1000 rows, and had 1001"]
+    again = target.restored(store, made.key)
+    assert (again.outcome, again.reason) == ("Terminal", "NotEmpty")
+    assert f"restored from {made.key}, and it differs from that backup" in again.message
+    assert target.value("SELECT count(*) FROM orders") == 1000
+    backed_up = target.backed_up(store)
+    assert backed_up.reason == "UnfinishedRestore"
+    assert "look at what differs, and drop schema servicedb_restore" in backed_up.message
+    target.as_owner("DROP SCHEMA servicedb_restore")
+    assert target.backed_up(store).rows == 1000
+
+
+SCHEMAS = """
+CREATE SCHEMA a CREATE TABLE t (id int);
+CREATE SCHEMA b CREATE TABLE t (id int);
+CREATE POLICY of_a ON a.t TO "{n}__rw" USING (true);
+CREATE POLICY of_b ON b.t TO "{n}__rw" USING (true);
+ALTER DEFAULT PRIVILEGES IN SCHEMA a GRANT SELECT ON TABLES TO "{n}__ro";
+ALTER DEFAULT PRIVILEGES IN SCHEMA b GRANT SELECT ON TABLES TO "{n}__ro";
+ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO PUBLIC;
+"""
+
+
+def test_one_schema_comes_back_with_its_own_policies_and_privileges_alone(database, target, store):
+    database.as_owner(SCHEMAS.format(n=database.name))
+    made = database.backed_up(store)
+    restored = target.restored(store, made.key, schemas=("a",))
+    assert (restored.outcome, restored.message, restored.mismatches) == ("Succeeded", "", [])
+    assert target.rows("SELECT polname FROM pg_policy") == [("of_a",)]
+    assert target.rows("SELECT defaclnamespace::regnamespace::text FROM pg_default_acl") == [("a",)]
+
+
+FOREIGN = """
+CREATE EXTENSION postgres_fdw SCHEMA extensions;
+GRANT USAGE ON FOREIGN DATA WRAPPER postgres_fdw TO "{n}__owner";
+"""
+
+
+def test_what_a_restore_left_is_dropped_by_the_same_one_alone(database, target, store):
+    for one in (database, target):
+        one.execute(FOREIGN.format(n=one.name))
+    database.as_owner("CREATE SERVER there FOREIGN DATA WRAPPER postgres_fdw")
+    made = database.backed_up(store)
+    assert target.restored(store, made.key, run="first").outcome == "Succeeded"
+    with target.as_superuser() as connection:
+        connection.execute(f'SET ROLE "{target.name}__owner"'.encode())
+        mark(connection, Mark(made.key or "", "first"))
+    target.as_owner("INSERT INTO orders VALUES (0, 'of somebody who needs it')")
+    other = database.backed_up(store)
+    for key, run in ((made.key, "second"), (other.key, "first")):
+        refused = target.restored(store, key, run=run)
+        assert (refused.outcome, refused.reason) == ("Terminal", "NotEmpty")
+        assert f"which another restore of {made.key} by first left unfinished" in refused.message
+    assert target.value("SELECT count(*) FROM orders") == 1001
+    restored = target.restored(store, made.key, run="first")
+    assert (restored.outcome, restored.message, restored.rows) == ("Succeeded", "", 1000)
 
 
 def test_an_unreadable_connection_string_and_an_unknown_database_are_told(store, database):

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from servicedb.jobs.backup.request import Request as BackupRequest
 from servicedb.jobs.restore.request import Request as RestoreRequest
+from servicedb.postgres.backups.unfinished import Mark, mark
 
 from tests.postgres.binaries import bin_directory
 from tests.postgres.dumped import NEWEST, Database, databases, folder
@@ -61,9 +62,11 @@ def restoring(target: Database, key: str) -> RestoreRequest:
     return RestoreRequest(key=key, as_role=f"{target.name}__owner", programs=bin_directory(NEWEST))
 
 
-def empty(database: Database) -> None:
-    """As if a restore had never come to its end."""
-    database.as_owner("CREATE SCHEMA IF NOT EXISTS servicedb_restore")
+def empty(database: Database, key: str) -> None:
+    """As if a restore of `key` had never come to its end."""
+    with database.as_superuser() as connection:
+        connection.execute(f'SET ROLE "{database.name}__owner"'.encode())
+        mark(connection, Mark(key, ""))
 
 
 def test_every_moment_is_among_those_that_are_tried(source, target, good, tmp_path):
@@ -71,7 +74,7 @@ def test_every_moment_is_among_those_that_are_tried(source, target, good, tmp_pa
     (tmp_path / "store").mkdir()
     of_backup = moments(BACKUP, source.dsn("backup_a"), tmp_path / "store", tmp_path / "count")
     assert LONGEST["backup"] - 4 < of_backup <= LONGEST["backup"]
-    empty(target)
+    empty(target, key)
     of_restore = moments(restoring(target, key), target.dsn("restore"), root, tmp_path / "count")
     assert LONGEST["restore"] - 6 < of_restore <= LONGEST["restore"]
 
@@ -82,15 +85,16 @@ def test_a_backup_that_is_killed_anywhere_leaves_none_or_a_whole_one(source, tar
     found = list(tmp_path.rglob("manifest.json"))
     assert process.exitcode == -signal.SIGKILL or (process.exitcode == 0 and found and moment > LONGEST["backup"] - 4)
     for path in found:
-        empty(target)
-        assert target.restored(folder(tmp_path), str(path.relative_to(tmp_path))).outcome == "Succeeded"
+        key = str(path.relative_to(tmp_path))
+        empty(target, key)
+        assert target.restored(folder(tmp_path), key).outcome == "Succeeded"
         assert target.contents() == source.contents()
 
 
 @pytest.mark.parametrize("moment", range(1, LONGEST["restore"] + 1, 3))
 def test_after_a_restore_that_was_killed_anywhere_the_next_begins_anew(source, target, good, moment):
     root, key = good
-    empty(target)
+    empty(target, key)
     process = killed_at(restoring(target, key), target.dsn("restore"), root, moment)
     assert process.exitcode == -signal.SIGKILL or (process.exitcode == 0 and moment > LONGEST["restore"] - 6)
     if process.exitcode == -signal.SIGKILL and target.value("SELECT to_regnamespace('servicedb_restore') IS NOT NULL"):

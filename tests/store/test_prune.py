@@ -13,12 +13,13 @@ from uuid import uuid4
 import pytest
 from click.testing import CliRunner, Result
 from servicedb.cli import main
-from servicedb.jobs.prune.catalogue import list_backups
+from servicedb.jobs.prune.catalogue import AT_ONCE, list_backups
 from servicedb.jobs.prune.prune import Request, prune
 from servicedb.plan.backups.keys import Group, Place, backup_id
 from servicedb.plan.backups.manifest import Started
 from servicedb.plan.backups.prune import ABANDONED_AFTER, Check, Held, Step
 from servicedb.plan.backups.retention import Retention
+from servicedb.store.folder import FolderStore
 from servicedb.store.interface import Store
 from servicedb.store.location import open_store
 
@@ -353,6 +354,30 @@ def test_a_pods_list_goes_on_page_by_page(location, tmp_path):
             break
     assert len(pages) > 2
     assert [key for page in pages for key in page] == [place.manifest for place in places]
+
+
+class Counting(FolderStore):
+    """A folder that counts the manifests that are read."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.read_keys: list[str] = []
+
+    def read_range(self, key: str, start: int, length: int) -> bytes:
+        self.read_keys.append(key)
+        return super().read_range(key, start, length)
+
+
+def test_a_page_reads_little_more_than_it_shows(volume: Path) -> None:
+    location = Location(volume.as_uri(), None, volume)
+    places = [location.back_up(days, sizes=(1,)) for days in range(60, 0, -1)]
+    store = Counting(volume)
+    page = list_backups(store, None, 10)
+    assert [one.key for one in page.backups] == [place.manifest for place in places[:10]]
+    assert page.next == places[9].manifest
+    assert len(store.read_keys) <= 10 + 1 + AT_ONCE
+    last = list_backups(store, places[49].manifest, 10)
+    assert ([one.key for one in last.backups], last.next) == ([place.manifest for place in places[50:]], None)
 
 
 def test_prune_says_what_went(location, tmp_path):

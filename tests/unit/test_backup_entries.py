@@ -171,9 +171,9 @@ def test_a_result_that_was_lost_is_neither_success_nor_failure_but_has_the_store
 
 def test_what_a_job_made_is_counted_once_and_not_again_when_it_is_pruned() -> None:
     done = ended([job("a", "backup")], [pod("a", TOLD | {"startedAt": "2026-03-01T02:00:00Z"})])
-    assert [one.key for one in newly_made(done, [])] == [key(1)]
+    assert [one.key for one in newly_made(done, [], None)] == [key(1)]
     counted = ScheduledDatabaseStatus(name="onboarding", last_success=datetime(2026, 3, 1, 2, tzinfo=UTC))
-    assert newly_made(done, [counted]) == []
+    assert newly_made(done, [counted], None) == []
 
 
 def test_the_jobs_of_other_databases_do_not_count() -> None:

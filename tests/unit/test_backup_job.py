@@ -274,6 +274,7 @@ def lines() -> list[tuple[str, ...]]:
         command.restore(
             place,
             KEY,
+            run="an-uid",
             parallel=2,
             identity=True,
             as_role="onboarding__owner",

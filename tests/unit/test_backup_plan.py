@@ -4,11 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from servicedb.errors import Retryable, Terminal
-from servicedb.plan.backups.comparison import Restored, Scope, faults
+from servicedb.plan.backups.comparison import Restored, Scope, faults, notes
 from servicedb.plan.backups.dump_failure import dump_failure
 from servicedb.plan.backups.keys import Group, Place
 from servicedb.plan.backups.manifest import Manifest, Role, Sequence, Table
-from servicedb.plan.backups.objects import Object, Objects, Policy, Privilege
+from servicedb.plan.backups.objects import DefaultPrivileges, Object, Objects, Policy, Privilege
 from servicedb.plan.backups.privileges import Names, changes, names, translated
 from servicedb.plan.backups.relations import Relation, check_locks, check_readable, counted, data_groups
 from servicedb.plan.backups.toc import by_table, entries, wanted
@@ -239,11 +239,27 @@ def test_what_is_otherwise_is_told(there, here, fault):
     assert (not found) if fault is None else (len(found) == 1 and fault in found[0])
 
 
+def test_of_some_schemas_only_their_own_policies_and_privileges_are_given_back():
+    view = Object(catalog=1259, oid=1, kind="view", identity="a.v", schema_="a")
+    public = Object(catalog=2615, oid=2, kind="schema", identity="public", schema_="public")
+    policies = tuple(
+        Policy(oid=1, schema_=schema, table="t", name="p", permissive=True, command="*", roles=("",)) for schema in "ab"
+    )
+    defaults = tuple(DefaultPrivileges(role="o", schema_=schema, kind="r", acl=()) for schema in ("a", "b", None))
+    kept = Objects(objects=(view, public), policies=policies, default_privileges=defaults)
+    assert kept.within(()) == kept
+    assert kept.within({"a"}) == Objects(objects=(view,), policies=policies[:1], default_privileges=defaults[:1])
+
+
 def test_definitions_are_compared_within_one_release_and_presence_always():
     view = Object(catalog=1259, oid=1, kind="view", identity="public.v", schema_="public", definition="a")
     before, objects = known(tables=(), server_version=18_00_01), Objects(objects=(view,))
     other = view.model_copy(update={"definition": "b"})
-    assert faults(before, objects, restored(objects=(other,)), Scope()) == ("view public.v is defined otherwise",)
-    assert faults(before, objects, restored(objects=(other,), server_version=19_00_00), Scope()) == ()
+    there = restored(objects=(other,))
+    assert faults(before, objects, there, Scope()) == ()
+    (note,) = notes(before, objects, there, Scope())
+    assert note.startswith("view public.v is there, and the server words its definition otherwise")
+    assert notes(before, objects, restored(objects=(other,), server_version=19_00_00), Scope()) == ()
+    assert notes(before, objects, there, Scope(frozenset({"app"}))) == ()
     assert faults(before, objects, restored(), Scope()) == ("view public.v is missing",)
     assert faults(before, objects, restored(), Scope(frozenset({"app"}))) == ()

@@ -69,7 +69,9 @@ class Retention(Part):
     keep_weekly: Annotated[_Count, Field(description="The newest of each of so many weeks (ISO 8601).")] = None
     keep_monthly: Annotated[_Count, Field(description="The newest of each of so many months.")] = None
     minimum: Annotated[int, Field(description="Never fewer than so many are left.", ge=1, le=10_000)] = 1
-    max_prunes_per_run: Annotated[int, Field(description="At most so many are pruned at once.", ge=1, le=1000)] = 10
+    max_prunes_per_run: Annotated[
+        int, Field(description="At most so many are pruned at once, and never more than 20.", ge=1, le=1000)
+    ] = 10
     time_zone: Annotated[
         TimeZone | None, Field(description="Where days, weeks and months begin. Left out: spec.timeZone.")
     ] = None

@@ -1,8 +1,10 @@
 """How a run of any Job ends: its class, its exit code, and the message that its pod leaves behind."""
 
 import json
+import traceback
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic.alias_generators import to_camel
@@ -34,8 +36,9 @@ class Outcome:
     def exit_code(self) -> int:
         return EXIT_CODES[self.outcome]
 
-    def failed_with(self, problem: Problem) -> None:
-        """The run ends with `problem`."""
+    def failed_with(self, error: Exception) -> None:
+        """The run ends with `error`: a Problem says how, and any other is one that nobody foresaw."""
+        problem = error if isinstance(error, Problem) else unforeseen(error)
         self.outcome = outcome_of(problem)
         self.reason, self.message = problem.reason, problem.message
 
@@ -54,6 +57,21 @@ def outcome_of(problem: Problem) -> OutcomeName:
     if isinstance(problem, NeedsDecision):
         return "NeedsDecision"
     return "Retryable" if isinstance(problem, Retryable) else "Terminal"
+
+
+def unforeseen(error: Exception) -> Retryable:
+    """What is said of an error that is no Problem: its type, and where it arose. Its own words may hold values.
+
+    It counts as passing: no disk, no memory and no process to be had are what it mostly is.
+    """
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f" in {Path(frames[-1].filename).name}, line {frames[-1].lineno}" if frames else ""
+    why = f" ({error.strerror})" if isinstance(error, OSError) and error.strerror else ""
+    return Retryable(
+        "Unforeseen",
+        f"an error ended it that servicedb did not foresee: {type(error).__name__}{why}{where}; it is tried again, and "
+        "worth a report where it comes again",
+    )
 
 
 def termination_message(whole: Callable[[int], dict[str, Any]]) -> str:

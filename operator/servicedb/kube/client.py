@@ -84,10 +84,11 @@ class KubeClient:
         """Source: RFC 7386. With metadata.resourceVersion in `body`, 409 when the object has changed since."""
         return await self.request("PATCH", path, body=body, content_type="application/merge-patch+json")
 
-    async def delete(self, path: str, *, uid: str) -> None:
-        """Delete the object if it is still the one with `uid`, and then what belongs to it; one that is gone already is
-        as good."""
-        options = {"kind": "DeleteOptions", "preconditions": {"uid": uid}, "propagationPolicy": "Background"}
+    async def delete(self, path: str, *, uid: str, version: str | None = None) -> None:
+        """Delete the object if it is still the one with `uid`, and has not changed since `version` where that is given;
+        then what belongs to it. One that is gone already is as good."""
+        conditions = {"uid": uid, **({"resourceVersion": version} if version is not None else {})}
+        options = {"kind": "DeleteOptions", "preconditions": conditions, "propagationPolicy": "Background"}
         try:
             await self.request("DELETE", path, body=options)
         except ApiError as error:

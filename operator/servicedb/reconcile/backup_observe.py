@@ -33,9 +33,9 @@ class Outcome:
 
 @dataclass(slots=True)
 class Seen:
-    """One look at a schedule. `names` are those of its databases, of which `databases` are there; `made` says that
-    this look has made or deleted a Job, so that the next one has to come soon.
-    `not_begun`: why a verification could not be begun, by the database's name."""
+    """One look at a schedule. `names` are those of its databases, of which `databases` are there; `backups` are its
+    own, `in_namespace` those of all schedules; `made` says that this look has made or deleted a Job, so that the next
+    one has to come soon. `not_begun`: why a verification could not be begun, by the database's name."""
 
     key: Key
     schedule: BackupSchedule
@@ -43,6 +43,7 @@ class Seen:
     names: list[str]
     databases: dict[str, ServiceDatabase]
     backups: list[DatabaseBackup]
+    in_namespace: list[DatabaseBackup]
     jobs: list[Json]
     pods: list[Json]
     cron_jobs: list[Json]
@@ -116,6 +117,7 @@ async def observe(key: Key, schedule: BackupSchedule, world: World) -> Seen:
         names,
         databases,
         backups,
+        every,
         found,
         pods,
         await jobs.owned_by(kube, namespace, uid, resources.cron_jobs),

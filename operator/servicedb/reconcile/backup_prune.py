@@ -3,10 +3,13 @@
 import hashlib
 
 from servicedb.api.backup_schedule import BackupSchedule
+from servicedb.api.database_restore import DatabaseRestore
 from servicedb.api.storage import Copy, Storage
 from servicedb.kube import resources
+from servicedb.plan.backups.absence import is_missing
 from servicedb.plan.backups.command import prune as command
 from servicedb.plan.backups.entries import is_stored, key_of, newest
+from servicedb.plan.backups.held import keys_in_use, pinned_keys, verified_keys
 from servicedb.plan.backups.location import locations, may_be_same_place
 from servicedb.plan.backups.pod import Task, hashed_name, job
 from servicedb.plan.backups.progress import Ended, live_runs
@@ -18,9 +21,9 @@ from servicedb.reconcile.job_ground import image
 
 
 async def prune(seen: Seen) -> Outcome:
-    """Prune once after each new backup, never before there is one."""
+    """Prune once after each new backup, never before there is one, nor while backups are missing."""
     schedule = seen.schedule
-    if schedule.spec.retention is None or schedule.spec.suspend:
+    if schedule.spec.retention is None or schedule.spec.suspend or any(map(is_missing, seen.backups)):
         return Outcome()
     latest = [newest(seen.backups_of(name)) for name in seen.names]
     keys = sorted(key for one in latest if one is not None and (key := key_of(one)) is not None)
@@ -71,7 +74,8 @@ async def _task(seen: Seen, number: int) -> Task:
     spec = seen.schedule.spec
     assert spec.retention is not None
     place = locations(spec, "Prune")[number]
-    verified = [one for one in seen.stored if one.status.verified_at is not None]
+    path = resources.collection(resources.DATABASE_RESTORES)
+    restores = [DatabaseRestore.parse(body) async for body in seen.world.kube.list(path)]
     return Task(
         work="prune",
         owner=seen.owner,
@@ -79,8 +83,8 @@ async def _task(seen: Seen, number: int) -> Task:
             place,
             spec.retention,
             time_zone=spec.time_zone,
-            verified=sorted(key for one in verified if (key := key_of(one)) is not None),
-            pinned=sorted(key for one in seen.stored if one.spec.pinned and (key := key_of(one)) is not None),
+            verified=sorted(verified_keys(seen.in_namespace)),
+            pinned=sorted(pinned_keys(seen.in_namespace) | keys_in_use(seen.jobs, restores)),
             live=live_runs(seen.jobs, seen.pods),
         ),
         image=await image(seen.world),

@@ -10,13 +10,14 @@ from zoneinfo import ZoneInfo
 from servicedb.api.backup_schedule import BackupSchedule, ScheduledDatabaseStatus
 from servicedb.errors import Problem, Retryable, Terminal
 from servicedb.kube.resources import Key
+from servicedb.plan.backups.absence import storage_finding
 from servicedb.plan.backups.cron import last_due, next_due
 from servicedb.plan.backups.missed import missed
 from servicedb.plan.backups.pod import WORK
-from servicedb.plan.backups.progress import at_work, database_status
+from servicedb.plan.backups.progress import at_work, database_status, handled_now
 from servicedb.plan.backups.standing import LAST_BACKUP, findings, foreign, recovery_point_ends, with_problems
 from servicedb.plan.conditions import Finding
-from servicedb.reconcile.backup_catalogue import list_store, record
+from servicedb.reconcile.backup_catalogue import forget_gone, list_store, record
 from servicedb.reconcile.backup_cron import forget_old, keep_cron_jobs, run_now
 from servicedb.reconcile.backup_observe import Seen, observe
 from servicedb.reconcile.backup_prune import prune
@@ -62,7 +63,7 @@ async def _bring(key: Key, schedule: BackupSchedule, world: World) -> float | No
     handled = schedule.status.handled.as_json()
     again: list[datetime] = []
     told: list[Finding] = []
-    for step in (run_now, list_store, prune, verify, forget_old):
+    for step in (run_now, list_store, prune, verify, forget_gone, forget_old):
         try:
             outcome = await step(seen)
         except Problem as problem:
@@ -72,7 +73,6 @@ async def _bring(key: Key, schedule: BackupSchedule, world: World) -> float | No
         again += outcome.again
         problems += outcome.problems
         told += outcome.found
-    handled = {name: value for name, value in handled.items() if value is not None}
     await _report(seen, next_run, problems, told, handled)
     return _next_look(seen, again, next_run, problems)
 
@@ -95,6 +95,7 @@ async def _report(
     schedule, world = seen.schedule, seen.world
     databases = _databases(seen)
     spec = schedule.spec
+    told = [*storage_finding(seen.backups), *told]
     shown = "suspended" if spec.suspend else _shown(next_run, spec.time_zone)
     measured = seen.measured_recovery or schedule.status.measured_recovery
     found = findings(
@@ -110,7 +111,7 @@ async def _report(
         "backups": len(seen.stored),
         "measuredRecovery": measured,
         "databases": [one.as_json() for one in databases],
-        "handled": handled,
+        "handled": handled_now(schedule.status.handled.as_json(), handled),
     }
     await report(world, seen.key, schedule, found, fields, over=foreign(schedule))
 

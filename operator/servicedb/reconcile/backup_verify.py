@@ -12,6 +12,7 @@ from servicedb.api.database_backup import DatabaseBackup
 from servicedb.api.service_database import ServiceDatabase
 from servicedb.errors import Problem, Retryable, Terminal
 from servicedb.naming import RoleNames
+from servicedb.plan.backups.absence import is_missing
 from servicedb.plan.backups.command import verify as command
 from servicedb.plan.backups.cron import last_due, next_due
 from servicedb.plan.backups.entries import key_of, newest
@@ -41,7 +42,7 @@ async def verify(seen: Seen) -> Outcome:
         return Outcome(again=again)
     waiting: list[Problem] = []
     for name in seen.names:
-        backup = newest(seen.backups_of(name))
+        backup = newest(one for one in seen.backups_of(name) if not is_missing(one))
         if backup is None or _is_done(seen, name, due):
             continue
         job_name = hashed_name(name, seen.schedule.metadata.uid, "verify", due.isoformat())

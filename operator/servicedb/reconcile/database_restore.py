@@ -154,6 +154,7 @@ async def _task(restore: DatabaseRestore, source: Source, database: ServiceDatab
         arguments=command(
             place,
             source.key,
+            run=metadata.uid,
             parallel=spec.parallel,
             identity=source.identity is not None,
             as_role=RoleNames(status.database_name).owner,

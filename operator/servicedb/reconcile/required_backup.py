@@ -11,6 +11,7 @@ from servicedb.errors import Retryable, Terminal
 from servicedb.kube import resources
 from servicedb.kube.client import ApiError, refusal
 from servicedb.kube.resources import DATABASE_BACKUPS, Key
+from servicedb.plan.backups.absence import is_missing
 from servicedb.plan.backups.entries import database_of, is_stored, key_of
 from servicedb.plan.backups.pod import hashed_name
 from servicedb.plan.conditions import condition_of
@@ -56,6 +57,7 @@ def latest_of(backups: Iterable[DatabaseBackup], database: ServiceDatabase) -> d
             at
             for one in backups
             if is_stored(one)
+            and not is_missing(one)
             and (at := one.status.completed_at) is not None
             and (key := key_of(one)) is not None
             and database_of(key, [database]) is not None

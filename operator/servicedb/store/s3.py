@@ -123,7 +123,8 @@ class S3Store:
             if size > most:
                 raise StoreRefused(
                     f"{key} is larger than {most} bytes, of which {self.location} could be told beforehand; "
-                    "tables have grown while they were dumped: try again"
+                    "what is dumped is much larger written out than in the server's files, or has grown meanwhile: "
+                    "compress it more (--compression), or try again"
                 )
             yield chunk
 

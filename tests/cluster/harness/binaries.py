@@ -34,6 +34,7 @@ class Program:
     first_build: str
     linker_flags: str = "-s -w"
     package: str = "."
+    tags: str = ""
 
 
 def _kubernetes_linker_flags() -> str:
@@ -91,7 +92,17 @@ def _build(program: Program, source: Path, built: Path) -> None:
     try:
         with step(f"building {program.name} ({program.first_build} the first time)"), log.open("w") as output:
             building = subprocess.Popen(
-                [go, "build", "-ldflags", program.linker_flags, "-o", temporary, program.package],
+                [
+                    go,
+                    "build",
+                    "-ldflags",
+                    program.linker_flags,
+                    "-tags",
+                    program.tags,
+                    "-o",
+                    temporary,
+                    program.package,
+                ],
                 cwd=source,
                 env=environment,
                 stdin=subprocess.DEVNULL,
@@ -119,7 +130,7 @@ def _say_that_it_goes_on(name: str, done: threading.Event) -> None:
 
 
 def _hash(program: Program, source: Path) -> str:
-    content = hashlib.sha256(program.linker_flags.encode())
+    content = hashlib.sha256((program.linker_flags + program.tags).encode())
     for name in ("go.mod", "go.sum", "main.go"):
         file = source / name
         content.update(file.read_bytes() if file.exists() else b"")

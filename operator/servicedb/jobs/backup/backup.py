@@ -40,6 +40,10 @@ from servicedb.postgres.backups.source import Snapshot, Source
 from servicedb.postgres.migrations.session import Connect
 from servicedb.store.interface import Store
 
+_WRITTEN_OUT = 4
+"""How much larger a dump that is not compressed may be than the server's files: those keep long values compressed, and
+bytea is written out at twice its length."""
+
 
 def backup(
     request: Request, connect_to: Connect, store: Store, copies: Sequence[Store] = (), progress: Progress = SILENT
@@ -96,7 +100,7 @@ class _Run:
         tables = [table for group in groups for table in group]
         self.progress.begin(sum(table.bytes for table in tables))
         commands = Commands(self.programs, dsn, snapshot=snapshot.name, as_role=self.request.as_role)
-        given = [(SCHEMA, 0, commands.schema()), (REST, 0, commands.rest(tables))]
+        given = [(SCHEMA, 0, commands.schema()), (REST, source.facts.large_object_bytes, commands.rest(tables))]
         given += [
             (name, sum(table.bytes for table in group), commands.data(name, group))
             for name, group in ((f"data-{number}", group) for number, group in enumerate(groups, start=1))
@@ -132,7 +136,7 @@ class _Run:
 
     def _part(self, place: Place, name: str, size: int = 0) -> Part:
         key = place.part(name, compressed=self.encoding.level > 0, encrypted=bool(self.encoding.recipients))
-        return Part(name=name, key=key, expected_bytes=size)
+        return Part(name=name, key=key, expected_bytes=size if self.encoding.level > 0 else _WRITTEN_OUT * size)
 
     def _put_objects(self, place: Place, objects: Objects, failure: Failure) -> Part:
         part = self._part(place, OBJECTS)

@@ -9,6 +9,7 @@ from servicedb.jobs.migrate.request import Action, Request
 from servicedb.jobs.migrate.result import Result
 from servicedb.jobs.migrate.run import Way, run
 from servicedb.jobs.migrate.tenants import run_tenants
+from servicedb.jobs.outcome import unforeseen
 from servicedb.plan.migrations.archive import unpacked
 from servicedb.plan.migrations.failure import StatementFailed, failure
 from servicedb.plan.migrations.source import Source, digest, read_source
@@ -41,6 +42,8 @@ def migrate(request: Request, files: Mapping[str, bytes], connect_to: Connect, t
         result.failed_with(found.problem, found.place)
     except Problem as problem:
         result.failed_with(problem)
+    except Exception as error:  # noqa: BLE001 - whatever it was, the pod's last message has to say it
+        result.failed_with(unforeseen(error))
     return result
 
 

@@ -1,7 +1,8 @@
 """What backups a store holds: read from the store itself, every time."""
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any, Final
@@ -79,11 +80,15 @@ class Catalogue(Outcome):
         return termination_message(page)
 
 
-def list_backups(store: Store, after: str | None) -> Catalogue:
-    """What `store` holds after the backup of that key. Raises nothing: the outcome says what is wrong."""
+def list_backups(store: Store, after: str | None, most: int | None = None) -> Catalogue:
+    """What `store` holds after the backup of that key, up to so many complete backups. Raises nothing: the outcome says
+    what is wrong."""
     catalogue = Catalogue()
     try:
         for one in read(store, after=after):
+            if one.state == "Complete" and len(catalogue.backups) == most:
+                catalogue.next = catalogue.backups[-1].key
+                break
             if one.state == "Complete":
                 catalogue.backups.append(_listed(one))
             else:
@@ -124,10 +129,15 @@ def _entry(store: Store, lot: Lot) -> Entry | None:
 
 
 def _together(work: Callable[[Lot], Entry | None], found: Iterable[Lot]) -> Iterator[Entry]:
-    """The entries of `found`, in its order, a few of them at a time."""
+    """The entries of `found`, in its order, a few of them at a time: who stops has not had all of them read."""
+    waiting = deque[Future[Entry | None]]()
     with ThreadPoolExecutor(AT_ONCE) as threads:
-        for one in threads.map(work, found):
-            if one is not None:
+        for lot in found:
+            waiting.append(threads.submit(work, lot))
+            if len(waiting) > AT_ONCE and (one := waiting.popleft().result()) is not None:
+                yield one
+        for rest in waiting:
+            if (one := rest.result()) is not None:
                 yield one
 
 

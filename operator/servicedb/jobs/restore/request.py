@@ -15,9 +15,11 @@ class Request:
     `identity` is a file with age identities. `schemas` are those to restore (none: all). `roles` are names of roles in
     the backup and here, besides those that follow from the databases' names. `as_role` is who everything belongs to;
     None: the login itself. `wait` is in seconds, None as long as it takes. `programs` is the folder of pg_restore.
+    `run` is what the restore is called, the same when it is tried again: what it left unfinished itself is dropped.
     """
 
     key: str
+    run: str = ""
     identity: Path | None = None
     schemas: tuple[str, ...] = ()
     parallel: int = 2

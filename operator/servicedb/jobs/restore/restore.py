@@ -83,16 +83,18 @@ def load(request: Request, backup: Backup, target: Target, connect_to: Connect, 
     """
     found = programs(request.programs)
     found.check_dump(backup.manifest.dump_version)
-    target.begin(backup.manifest, progress.tell)
+    target.begin(backup.manifest, request.run, progress.tell)
     schema, objects = backup.schema(), backup.objects()
     scripts = Scripts(
         found, access(connect_to(), application=APPLICATION), request.as_role, target.standing.server_version
     )
     target.make_extensions(backup.manifest.extensions)
     target.make_schemas(request.schemas)
+    asked = objects.within(request.schemas)
+    target.check_wrappers(asked.wrappers)
     loading = _Loading(request, backup, target, scripts, progress, [f"--schema={one}" for one in request.schemas])
     rows = loading.run(schema, objects)
-    lost = target.give_back(backup.manifest, objects, target.names(backup.manifest, request.roles))
+    lost = target.give_back(backup.manifest, asked, target.names(backup.manifest, request.roles))
     return Loaded(objects, rows, lost)
 
 
@@ -101,8 +103,9 @@ def compare(request: Request, backup: Backup, loaded: Loaded, target: Target, re
     restored = target.look(loaded.rows)
     scope = Scope(frozenset(request.schemas))
     wrong = faults(backup.manifest, loaded.objects, restored, scope)
-    _note(result, restored, [*wrong, *loaded.lost, *notes(backup.manifest, restored)])
+    _note(result, restored, [*wrong, *loaded.lost, *notes(backup.manifest, loaded.objects, restored, scope)])
     if wrong:
+        target.differs(backup.manifest, request.run)
         more = f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""
         raise Terminal(
             "Mismatch", f"what was restored is not what was backed up: {wrong[0]}{more}; restore another backup"

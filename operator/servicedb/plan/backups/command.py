@@ -8,6 +8,12 @@ from servicedb.api.strings import Duration
 from servicedb.plan.backups.location import Location
 from servicedb.plan.backups.pod import ASSERTIONS, ASSERTIONS_FILE, CREDENTIALS, IDENTITY
 
+MOST_PRUNED = 20
+"""So many can a Job's message name: what a list does not show any more without that having been told is doubted."""
+
+A_PAGE = 20
+"""No message has room for more backups than these."""
+
 _TERMINATION_LOG = "--termination-log=/dev/termination-log"
 
 
@@ -46,7 +52,8 @@ def backup(
 
 def catalogue(place: Location, after: str | None) -> tuple[str, ...]:
     """List what is in the store, from `after` on."""
-    return ("list", _TERMINATION_LOG, *_store(place), *((f"--after={after}",) if after is not None else ()))
+    line = ("list", _TERMINATION_LOG, *_store(place), f"--most={A_PAGE}")
+    return (*line, *((f"--after={after}",) if after is not None else ()))
 
 
 def verify(
@@ -70,19 +77,22 @@ def restore(
     place: Location,
     key: str,
     *,
+    run: str,
     parallel: int,
     identity: bool,
     as_role: str | None,
     schemas: Iterable[str],
     roles: Iterable[tuple[str, str]],
 ) -> tuple[str, ...]:
-    """Restore `key`. `roles`: those of the backup, and what stands for them here."""
+    """Restore `key`. `run` is the same for each Job of one restore; `roles`: those of the backup, and what stands for
+    them here."""
     return (
         "restore",
         f"--secret={CREDENTIALS}",
         _TERMINATION_LOG,
         *_store(place),
         f"--key={key}",
+        f"--run={run}",
         f"--parallel={parallel}",
         *((f"--identity={IDENTITY}/identity",) if identity else ()),
         *(f"--schema={schema}" for schema in schemas),
@@ -108,7 +118,7 @@ def prune(
         "keep-weekly": retention.keep_weekly,
         "keep-monthly": retention.keep_monthly,
         "minimum": retention.minimum,
-        "max-prunes": retention.max_prunes_per_run,
+        "max-prunes": min(retention.max_prunes_per_run, MOST_PRUNED),
     }
     return (
         "prune",

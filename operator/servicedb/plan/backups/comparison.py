@@ -32,24 +32,32 @@ class Scope:
 
 
 def faults(manifest: Manifest, objects: Objects, restored: Restored, scope: Scope) -> tuple[str, ...]:
-    """What is missing or otherwise: none of it may be. Sentences without values of rows."""
-    same_words = manifest.server_version // 1_00_00 == restored.server_version // 1_00_00
+    """What is missing, and what of the rows and sequences is otherwise: none of it may be.
+
+    Sentences without values of rows.
+    """
     return (
         *_tables(manifest.tables, restored.tables, scope),
         *_sequences(manifest.sequences, restored, scope),
-        *_objects(objects.objects, restored.objects, scope, same_words=same_words),
+        *_objects(objects.objects, restored.objects, scope),
         *_large_objects(objects.large_objects, restored.large_objects, scope),
     )
 
 
-def notes(manifest: Manifest, restored: Restored) -> tuple[str, ...]:
-    """What is otherwise, and may be."""
+def notes(manifest: Manifest, objects: Objects, restored: Restored, scope: Scope) -> tuple[str, ...]:
+    """What is otherwise, and may be.
+
+    A definition is among it: a server may word what it was given by a dump otherwise than what it was given by hand,
+    and a function may have been replaced while it was dumped. Between major versions the words are not compared.
+    """
     here = {one.name: one.version for one in restored.extensions}
-    return tuple(
+    extensions = (
         f"extension {one.name} is of version {here[one.name]}, and was {one.version}"
         for one in manifest.extensions
         if here.get(one.name, one.version) != one.version
     )
+    same_words = manifest.server_version // 1_00_00 == restored.server_version // 1_00_00
+    return (*extensions, *(_definitions(objects.objects, restored.objects, scope) if same_words else ()))
 
 
 def _tables(recorded: Iterable[Table], found: Iterable[Table], scope: Scope) -> Iterable[str]:
@@ -85,17 +93,20 @@ def _sequences(recorded: Iterable[SequenceOf], restored: Restored, scope: Scope)
             yield f"{shown} stands at {there.last_value}, and had come to {one.last_value}"
 
 
-def _objects(recorded: Iterable[Object], found: Iterable[Object], scope: Scope, *, same_words: bool) -> Iterable[str]:
-    here = {(one.kind, one.identity): one for one in found}
+def _objects(recorded: Iterable[Object], found: Iterable[Object], scope: Scope) -> Iterable[str]:
+    here = {(one.kind, one.identity) for one in found}
     for one in recorded:
-        if not scope.has(one.schema_):
+        if not scope.has(one.schema_) or one.kind in ("table column", "large object"):  # there for privileges alone
             continue
-        there = here.get((one.kind, one.identity))
-        if there is None:
-            if one.kind not in ("table column", "large object"):  # there for their privileges alone
-                yield f"{one.shown} is missing"
-        elif same_words and one.definition != there.definition:
-            yield f"{one.shown} is defined otherwise"
+        if (one.kind, one.identity) not in here:
+            yield f"{one.shown} is missing"
+
+
+def _definitions(recorded: Iterable[Object], found: Iterable[Object], scope: Scope) -> Iterable[str]:
+    here = {(one.kind, one.identity): one.definition for one in found}
+    for one in recorded:
+        if scope.has(one.schema_) and here.get((one.kind, one.identity), one.definition) != one.definition:
+            yield f"{one.shown} is there, and the server words its definition otherwise: see whether it means the same"
 
 
 def _large_objects(recorded: int, found: int, scope: Scope) -> Iterable[str]:

@@ -15,7 +15,7 @@ from servicedb.api.common import API_VERSION
 from servicedb.api.database_backup import LISTED_NOT_INCLUDED, DatabaseBackup
 from servicedb.api.service_database import ServiceDatabase
 from servicedb.plan.backups.keys import Key
-from servicedb.plan.backups.location import same_place
+from servicedb.plan.backups.location import address, same_place
 from servicedb.plan.backups.result import Told
 from servicedb.plan.conditions import READY, Finding, condition_of
 
@@ -46,10 +46,12 @@ def database_of(key: str, databases: Iterable[ServiceDatabase]) -> str | None:
 
 
 def entry_name(schedule: BackupSchedule, entry: Entry) -> str:
-    """The name of the object: it begins with the database and the time, and is another one for each schedule."""
+    """The name of the object: it begins with the database and the time, and is another one for each schedule and
+    each place."""
     parsed = Key.parse(entry.key)
     at = parsed.place.id.partition("-")[0].lower() if parsed is not None else "unknown"
-    digest = hashlib.sha256(f"{schedule.metadata.name}\0{entry.key}".encode()).hexdigest()[:8]
+    of = (schedule.metadata.name, entry.key, address(schedule.spec.storage))
+    digest = hashlib.sha256("\0".join(of).encode()).hexdigest()[:8]
     return f"{(entry.database or schedule.metadata.name)[:_LONGEST_STEM].rstrip('-.')}-{at}-{digest}"
 
 

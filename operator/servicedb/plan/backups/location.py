@@ -1,5 +1,6 @@
 """Where a pod finds the places that backups are kept in: their addresses, and what it has mounted of them."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final, Literal
@@ -47,7 +48,7 @@ def location(place: Storage | Copy, use: Use, number: int = 0) -> Location:
 
 def same_place(one: Storage | Copy, other: Storage | Copy) -> bool:
     """Whether both are the same folder of the same store, whatever the keys to it."""
-    return _address(one) == _address(other)
+    return address(one) == address(other)
 
 
 def may_be_same_place(namespace: str, one: Storage | Copy, other_namespace: str, other: Storage | Copy) -> bool:
@@ -55,10 +56,12 @@ def may_be_same_place(namespace: str, one: Storage | Copy, other_namespace: str,
     return same_place(one, other) and (one.s3 is not None or namespace == other_namespace)
 
 
-def _address(place: Storage | Copy) -> object:
+def address(place: Storage | Copy) -> str:
+    """Where it is, and nothing of the keys to it: the same text for the same folder of the same store."""
     if place.s3 is not None:
-        return place.s3.bucket, place.s3.prefix, place.s3.endpoint
-    return place.volume
+        return json.dumps([place.s3.bucket, place.s3.prefix, place.s3.endpoint])
+    assert place.volume is not None
+    return json.dumps(place.volume.as_json(), sort_keys=True)
 
 
 def _bucket(s3: S3Storage, secret: StorageSecretReference | None, number: int) -> Location:

@@ -6,6 +6,7 @@ databases, so those in pg_dump's own GRANT statements are of no use.
 
 import hashlib
 import json
+from collections.abc import Collection
 from typing import Annotated, Self
 
 from pydantic import Field, ValidationError
@@ -72,12 +73,26 @@ class DefaultPrivileges(Piece):
 
 
 class Objects(Piece):
-    """All of them. `large_objects` is how many there are."""
+    """All of them. `large_objects` is how many there are, `wrappers` are those that foreign servers need."""
 
     objects: tuple[Object, ...] = ()
     policies: tuple[Policy, ...] = ()
     default_privileges: tuple[DefaultPrivileges, ...] = ()
     large_objects: int = 0
+    wrappers: tuple[str, ...] = ()
+
+    def within(self, schemas: Collection[str]) -> Self:
+        """Those of these `schemas` alone; none: all, with what is in no schema."""
+        if not schemas:
+            return self
+        return self.model_copy(
+            update={
+                "objects": tuple(one for one in self.objects if one.schema_ in schemas),
+                "policies": tuple(one for one in self.policies if one.schema_ in schemas),
+                "default_privileges": tuple(one for one in self.default_privileges if one.schema_ in schemas),
+                "wrappers": (),
+            }
+        )
 
     def as_bytes(self) -> bytes:
         return self.model_dump_json(by_alias=True, exclude_none=True).encode() + b"\n"

@@ -32,6 +32,10 @@ class Ended:
     def name(self) -> str:
         return str(self.job["metadata"]["name"])
 
+    @property
+    def uid(self) -> str:
+        return str(self.job["metadata"]["uid"])
+
 
 def at_work(jobs: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """The Jobs that have not ended."""
@@ -78,10 +82,13 @@ def database_status(
     )
 
 
-def newly_made(done: Iterable[Ended], databases: Iterable[ScheduledDatabaseStatus]) -> list[Entry]:
+def newly_made(
+    done: Iterable[Ended], databases: Iterable[ScheduledDatabaseStatus], listed_at: datetime | None
+) -> list[Entry]:
     """The backups that Jobs have made since the status of `databases` was written.
 
-    A Job is there for longer than the backup may be, which can be pruned: what was counted once is not made again.
+    A Job is there for longer than the backup may be, which can be pruned or get lost: what was counted once is not made
+    again, and a list that was begun at `listed_at` knows better of all that ended before.
     """
     known = {one.name: one.last_success for one in databases}
     found = []
@@ -89,10 +96,17 @@ def newly_made(done: Iterable[Ended], databases: Iterable[ScheduledDatabaseStatu
         key, started = one.told.text("key"), one.told.text("startedAt")
         if one.work != "backup" or one.told.problem is not None or key is None or started is None:
             continue
+        if listed_at is not None and one.at < listed_at:
+            continue
         last = known.get(one.database or "")
         if last is None or datetime.fromisoformat(started) > last:
             found.append(Entry(key, one.database, facts_of(one.told)))
     return found
+
+
+def handled_now(before: Mapping[str, object], now: Mapping[str, object]) -> dict[str, object]:
+    """status.handled as it is patched: what is None `now` was there `before`, and goes."""
+    return {name: value for name, value in now.items() if value is not None or name in before}
 
 
 def lost(done: Iterable[Ended]) -> bool:

@@ -18,6 +18,8 @@ LAST_PRUNE: Final = "LastPruneSucceeded"
 KEY_USABLE: Final = "KeyUsable"
 STORAGE: Final = "StorageReachable"
 
+BACKUPS_MISSING: Final = "BackupsMissing"
+
 _ORDER: Final = (LAST_BACKUP, RECOVERY_POINT, STORAGE, KEY_USABLE, LAST_VERIFY, RECOVERY_TIME, LAST_PRUNE)
 _OF_STORAGE: Final = "Storage"
 _TOLD: Final = 5
@@ -37,10 +39,11 @@ def findings(
     """All conditions; `told` are those that a Job of this moment has told of, `measured` is status.measuredRecovery.
 
     Ready is False as soon as one of the others is: a schedule whose backups fail is not ready."""
+    told = list(told)
     found = [
         _last_backup(databases),
         _recovery_point(schedule, databases, now),
-        _storage(databases),
+        *(_told_of(STORAGE, told) or [_storage(databases)]),
         _key_usable(schedule, databases),
         _last_verify(schedule, databases),
         _recovery_time(schedule, measured),
@@ -194,6 +197,10 @@ def _storage(databases: Sequence[ScheduledDatabaseStatus]) -> Finding:
     if any(one.last_success is not None and one.failure is None for one in databases):
         return Finding(STORAGE, "True", "StorageReachable", "the latest Job could use the storage")
     return Finding(STORAGE, "Unknown", "NotTried", "no Job has used the storage yet")
+
+
+def _told_of(kind: str, told: Iterable[Finding]) -> list[Finding]:
+    return [one for one in told if one.type == kind][:1]
 
 
 def _key_usable(schedule: BackupSchedule, databases: Sequence[ScheduledDatabaseStatus]) -> Finding | None:

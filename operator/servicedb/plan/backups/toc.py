@@ -13,8 +13,9 @@ from servicedb.plan.backups.privileges import Names
 _LINE = re.compile(r"(?P<id>[0-9]+); (?P<catalog>[0-9]+) (?P<oid>[0-9]+) (?P<what>.*)")
 
 _NAMESPACE = 2615
-"""The oid of pg_namespace, which is the same in every release, as is that of pg_policy below."""
+"""The oid of pg_namespace, which is the same in every release, as are those below."""
 _POLICY = 3256
+_PUBLICATION = 6104
 
 _NEVER = (
     "EXTENSION ",
@@ -23,6 +24,7 @@ _NEVER = (
     "COMMENT - EVENT TRIGGER ",
     "SUBSCRIPTION ",
     "USER MAPPING ",
+    "PUBLICATION TABLES IN SCHEMA ",
     "DATABASE ",
     "DATABASE PROPERTIES ",
     "COMMENT - DATABASE ",
@@ -49,14 +51,19 @@ def entries(listing: str) -> tuple[Entry, ...]:
     return tuple(Entry(one[0], int(one["catalog"]), int(one["oid"]), one["what"]) for one in found if one)
 
 
-def wanted(listed: Iterable[Entry], objects: Objects, schemas: Collection[str], names: Names) -> tuple[Entry, ...]:
-    """Those to restore: none of `schemas`, which are there, and no policy for roles that go by other names here."""
+def wanted(listed: Sequence[Entry], objects: Objects, schemas: Collection[str], names: Names) -> tuple[Entry, ...]:
+    """Those to restore: none of `schemas`, which are there, no policy for roles that go by other names here, and no
+    publication that only a superuser may make: `objects` does not have it."""
     there = {one.oid: one.schema_ for one in objects.objects if one.catalog == _NAMESPACE}
     policies = {policy.oid for policy in objects.policies if not named_alike(policy.roles, names)}
+    known = {one.oid for one in objects.objects if one.catalog == _PUBLICATION}
+    superusers = {one.what for one in listed if one.catalog == _PUBLICATION and one.oid not in known}
+    never = superusers | {f"COMMENT - {what.replace(' - ', ' ', 1)}" for what in superusers}
     return tuple(
         one
         for one in listed
         if not one.what.startswith(_NEVER)
+        and one.what not in never
         and not (one.catalog == _NAMESPACE and there.get(one.oid) in schemas)
         and not (one.catalog == _POLICY and one.oid in policies)
     )

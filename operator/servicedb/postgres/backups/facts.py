@@ -18,6 +18,9 @@ SELECT (SELECT system_identifier::text FROM pg_control_system()) AS system_ident
        current_setting('max_locks_per_transaction')::int AS locks_of_a_session,
        current_setting('max_locks_per_transaction')::int
            * (current_setting('max_connections')::int + current_setting('max_prepared_transactions')::int) AS lock_room,
+       greatest(pg_table_size('pg_largeobject'::regclass), (
+           SELECT reltuples::int8 * (current_setting('block_size')::int8 / 4)
+           FROM pg_class WHERE oid = 'pg_largeobject'::regclass)) AS large_object_bytes,
        shobj_description(to_regrole(quote_ident(%(owner)s)), 'pg_authid') AS marker
 FROM pg_database d WHERE d.datname = current_database()
 """
@@ -40,31 +43,12 @@ WHERE e.oid >= 16384
 ORDER BY 1
 """
 
-_NOT_INCLUDED: LiteralString = """
-SELECT format('rows of foreign table %I.%I: they stand on another server', n.nspname, c.relname)
-FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind = 'f'
-UNION ALL
-SELECT format('user mappings of foreign server %I: their passwords are readable to nobody', s.srvname)
-FROM pg_foreign_server s WHERE EXISTS (SELECT FROM pg_user_mappings m WHERE m.srvid = s.oid)
-UNION ALL
-SELECT format('subscription %I: it would take changes twice', s.subname)
-FROM pg_subscription s JOIN pg_database d ON d.oid = s.subdbid WHERE d.datname = current_database()
-UNION ALL
-SELECT format('event trigger %I: only a superuser may make it', evtname) FROM pg_event_trigger
-WHERE NOT EXISTS (SELECT FROM pg_depend
-                  WHERE classid = 'pg_event_trigger'::regclass AND objid = pg_event_trigger.oid AND deptype = 'e')
-UNION ALL
-SELECT format('setting %s of the database (ALTER DATABASE ... SET)', split_part(setting, '=', 1))
-FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase, unnest(s.setconfig) AS setting
-WHERE d.datname = current_database() AND s.setrole = 0
-ORDER BY 1
-"""
-
 
 @dataclass(frozen=True, slots=True)
 class Facts:
     """Of the server and the database. `marker` is the comment on the owner role, `lock_room` how many locks the
-    server has room for."""
+    server has room for, `large_object_bytes` about what the large objects hold: a row is up to a quarter of a block.
+    """
 
     system_identifier: str
     database_oid: int
@@ -73,6 +57,7 @@ class Facts:
     server_version: int
     locks_of_a_session: int
     lock_room: int
+    large_object_bytes: int
     marker: str | None
 
     @property
@@ -104,11 +89,6 @@ def extensions(connection: Connection[Any]) -> tuple[Extension, ...]:
     """Those that are not in every database."""
     with connection.cursor(row_factory=class_row(Extension)) as cursor:
         return tuple(cursor.execute(_EXTENSIONS).fetchall())
-
-
-def not_included(connection: Connection[Any]) -> tuple[str, ...]:
-    """What a restore does not bring back, each with the reason."""
-    return tuple(row[0] for row in connection.execute(_NOT_INCLUDED).fetchall())
 
 
 def clock(connection: Connection[Any]) -> datetime:

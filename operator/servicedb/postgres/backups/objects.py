@@ -19,7 +19,9 @@ _ACL: LiteralString = """(SELECT json_agg(json_build_array(
     ORDER BY a.grantee, a.privilege_type) FROM aclexplode({acl}) a)"""
 
 # Objects of extensions come with these. A digest is of what the server says in words; columns in the order of their
-# names, since those of a child may stand otherwise after a restore. NOT NULL is a constraint of its own since 18.
+# names, since those of a child may stand otherwise after a restore. NOT NULL is a constraint of its own since 18. What
+# a partition has by its parent's foreign key gets a new name with each restore. A dump turns casts and parentheses of
+# an expression about (as in status IN ('a', 'b') of a varchar), so they are no part of it.
 _OBJECTS: LiteralString = """
 WITH schemas AS MATERIALIZED (SELECT oid FROM pg_namespace WHERE nspname {users}),
 members AS MATERIALIZED (
@@ -70,7 +72,7 @@ objects AS (
     SELECT 'pg_constraint'::regclass, k.oid, 0, k.connamespace, NULL, NULL, NULL, NULL,
            concat_ws(' ', pg_get_constraintdef(k.oid), k.convalidated)
     FROM pg_constraint k
-    WHERE k.contype <> 'n' AND (k.conrelid IN (SELECT oid FROM tables) OR k.contypid >= 16384
+    WHERE k.contype <> 'n' AND k.conparentid = 0 AND (k.conrelid IN (SELECT oid FROM tables) OR k.contypid >= 16384
       AND k.connamespace IN (SELECT oid FROM schemas)
       AND k.contypid NOT IN (SELECT objid FROM members WHERE classid = 'pg_type'::regclass))
     UNION ALL
@@ -121,7 +123,9 @@ objects AS (
           UNION ALL SELECT 'pg_ts_config'::regclass, oid, cfgowner FROM pg_ts_config
           UNION ALL SELECT 'pg_ts_dict'::regclass, oid, dictowner FROM pg_ts_dict
           UNION ALL SELECT 'pg_cast'::regclass, oid, NULL FROM pg_cast
-          UNION ALL SELECT 'pg_publication'::regclass, oid, pubowner FROM pg_publication) o
+          UNION ALL SELECT 'pg_publication'::regclass, oid, pubowner FROM pg_publication
+          WHERE NOT puballtables -- it is not brought back
+          ) o
     WHERE o.oid >= 16384 AND NOT EXISTS (SELECT FROM members m WHERE m.classid = o.class AND m.objid = o.oid)
     UNION ALL
     SELECT 'pg_largeobject'::regclass, l.oid, 0, NULL, l.lomowner, l.lomacl, 'L', 'LARGE OBJECT', NULL
@@ -130,7 +134,8 @@ SELECT o.class::oid::int8 AS catalog, o.oid::int8, i.type AS kind, i.identity,
        (SELECT nspname::text FROM pg_namespace WHERE oid = o.schema) AS schema,
        CASE WHEN o.owner IS NOT NULL THEN pg_get_userbyid(o.owner) END AS owner,
        CASE WHEN o.acl IS NOT NULL THEN {acl} END AS acl,
-       left(encode(sha256(convert_to(o.text, 'UTF8')), 'hex'), 16) AS definition,
+       left(encode(sha256(convert_to(CASE WHEN o.class = 'pg_proc'::regclass THEN o.text ELSE {bare} END, 'UTF8')),
+                   'hex'), 16) AS definition,
        {current} AS current,
        CASE WHEN o.class = 'pg_class'::regclass THEN (SELECT indrelid::int8 FROM pg_index WHERE indexrelid = o.oid)
             WHEN o.class = 'pg_constraint'::regclass
@@ -141,8 +146,11 @@ SELECT o.class::oid::int8 AS catalog, o.oid::int8, i.type AS kind, i.identity,
        (SELECT attname::text FROM pg_attribute WHERE o.part > 0 AND attrelid = o.oid AND attnum = o.part) AS column,
        coalesce(pg_has_role(o.owner, 'USAGE'), false) AS ours
 FROM objects o, pg_identify_object(o.class, o.oid, o.part) i
+WHERE i.identity IS NOT NULL -- dropped meanwhile
 ORDER BY 1, 2, o.part
 """
+
+_BARE: LiteralString = r"regexp_replace(o.text, '::[a-z_ .\"]+(\([0-9,]+\))?(\[\])*|[()\s]', '', 'g')"
 
 _CURRENT: LiteralString = 'coalesce(o.acl, acldefault(o.acl_kind::"char", o.owner))'
 
@@ -153,6 +161,14 @@ SELECT p.oid::int8, n.nspname AS schema_, c.relname AS table, p.polname AS name,
        ARRAY(SELECT CASE role WHEN 0 THEN '' ELSE pg_get_userbyid(role) END FROM unnest(p.polroles) role) AS roles
 FROM pg_policy p JOIN pg_class c ON c.oid = p.polrelid JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE n.nspname {users}
+ORDER BY 1
+"""
+
+_WRAPPERS: LiteralString = """
+SELECT DISTINCT f.fdwname
+FROM pg_foreign_server s JOIN pg_foreign_data_wrapper f ON f.oid = s.srvfdw
+WHERE NOT EXISTS (SELECT FROM pg_depend
+                  WHERE classid = 'pg_foreign_server'::regclass AND objid = s.oid AND deptype = 'e')
 ORDER BY 1
 """
 
@@ -186,7 +202,7 @@ def found(connection: Connection[Any], kept: Iterable[Object] = ()) -> tuple[Fou
     had = {"columns": [one.identity for one in kept if one.kind == "table column"]}
     had["large_objects"] = [one.identity for one in kept if one.kind == "large object"]
     query = _OBJECTS.replace("{users}", _OF_USERS).replace("{acl}", _ACL.replace("{acl}", "o.acl"))
-    query = query.replace("{current}", _ACL.replace("{acl}", _CURRENT))
+    query = query.replace("{bare}", _BARE).replace("{current}", _ACL.replace("{acl}", _CURRENT))
     with connection.cursor(row_factory=kwargs_row(_found)) as cursor:
         return tuple(cursor.execute(query.encode(), had).fetchall())
 
@@ -208,6 +224,7 @@ def objects(connection: Connection[Any]) -> Objects:
         policies=tuple(policies),
         default_privileges=default_privileges(connection),
         large_objects=count[0] if count else 0,
+        wrappers=tuple(row[0] for row in connection.execute(_WRAPPERS).fetchall()),
     )
 
 

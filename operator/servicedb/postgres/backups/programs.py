@@ -17,6 +17,9 @@ from psycopg.pq import Conninfo
 from servicedb.errors import Terminal
 
 _DEBIAN = Path("/usr/lib/postgresql")
+_ARGUMENTS_ALONE = {"sslpassword", "scram_client_key", "scram_server_key", "oauth_client_secret"}
+"""Secrets that libpq reads from no variable. Source: PostgreSQL documentation, "Parameter Key Words"."""
+
 _VERSION = re.compile(r"\(PostgreSQL\) (?P<text>(?P<major>[0-9]+)\S*)")
 
 
@@ -112,6 +115,12 @@ def access(dsn: str, *, application: str) -> Access:
         raise Terminal(
             "BadConnection", "the connection string can't be read; is it a URI or key=value pairs?"
         ) from error
+    if secret := sorted(_ARGUMENTS_ALONE & given.keys()):
+        raise Terminal(
+            "BadConnection",
+            f"the connection string has {', '.join(secret)}, which PostgreSQL's programs take as an argument alone, "
+            "where every process on the machine can read it; use another way to log in",
+        )
     given["application_name"] = application
     environment = {variables[name]: value for name, value in given.items() if name in variables}
     others = {name: value for name, value in given.items() if name not in variables}

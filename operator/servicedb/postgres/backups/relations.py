@@ -9,7 +9,8 @@ from psycopg.rows import kwargs_row
 from servicedb.plan.backups.relations import Relation
 
 # A hash partition's rows may stand in another one after a restore: `hash_root` is the topmost table divided by hash.
-# The rows of an extension's own tables are its own, but for those that pg_dump knows of.
+# The rows of an extension's own tables are its own, but for those that pg_dump knows of. Privileges on what was
+# dropped since are NULL: the lock will tell.
 _RELATIONS: LiteralString = """
 WITH RECURSIVE members AS MATERIALIZED (
     SELECT objid FROM pg_depend
@@ -40,7 +41,8 @@ SELECT c.oid::int8, n.nspname AS schema, c.relname AS name, c.relkind::text AS k
                      AND (e.oid <> ALL (%s::regtype[]) OR NOT coalesce(l.collisdeterministic, true))) AS hashable,
        c.relrowsecurity AND row_security_active(c.oid) AS hidden,
        c.relforcerowsecurity AS forced,
-       c.relkind = 'm' OR has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT') AS readable
+       c.relkind = 'm' OR coalesce(
+           has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT'), true) AS readable
 FROM pg_class c
 JOIN pg_namespace n ON n.oid = c.relnamespace
 LEFT JOIN ancestors a ON a.oid = c.oid AND a.parent IS NULL
@@ -50,10 +52,10 @@ WHERE c.relkind IN ('r', 'p', 'm') AND c.relpersistence <> 't'
 ORDER BY c.oid
 """
 
-_HASHABLE = """
-bool bytea bpchar cidr date float4 float8 inet int2 int4 int8 interval jsonb macaddr name numeric text time timestamp
-timestamptz timetz uuid varbit varchar bit
-"""
+HASHABLE = (
+    "bool bytea bpchar cidr date float4 float8 inet int2 int4 int8 interval jsonb macaddr "
+    "name numeric text time timestamp timestamptz timetz uuid varchar"
+).split()
 """Types whose values have the same hash everywhere. An enum's, or a regclass's, is that of an oid; a collation that is
 not deterministic goes by its library's version."""
 
@@ -72,7 +74,7 @@ _LOCKED_AT_ONCE = 200
 def relations(connection: Connection[Any]) -> tuple[Relation, ...]:
     """All tables but temporary ones and those of extensions."""
     with connection.cursor(row_factory=kwargs_row(_relation)) as cursor:
-        return tuple(cursor.execute(_RELATIONS, (_HASHABLE.split(),)).fetchall())
+        return tuple(cursor.execute(_RELATIONS, (HASHABLE,)).fetchall())
 
 
 def _relation(*, columns: list[str], **values: Any) -> Relation:

@@ -10,7 +10,8 @@ from psycopg.conninfo import make_conninfo
 
 from servicedb.errors import Terminal
 from servicedb.plan.backups.manifest import Extension
-from servicedb.postgres.backups.session import problem_of, translated
+from servicedb.postgres.backups.extensions import make_missing
+from servicedb.postgres.backups.session import translated
 from servicedb.postgres.migrations.session import Connect, Guards, connect
 
 _PREFIX = "servicedb_verify"
@@ -47,19 +48,12 @@ def scratch(admin: Connect, extensions: Sequence[Extension]) -> Iterator[Connect
 
 def _make_extensions(admin: Connect, name: str, extensions: Sequence[Extension]) -> None:
     inside = connect(lambda: make_conninfo(admin(), dbname=name), Guards(0, 0), application="servicedb-verify")
-    with contextlib.closing(inside) as connection:
-        for one in extensions:
-            schema = sql.Identifier(one.schema_)
-            try:
-                connection.execute(
-                    sql.SQL("CREATE SCHEMA IF NOT EXISTS {} AUTHORIZATION {}").format(schema, sql.Identifier(name))
-                )
-                connection.execute(sql.SQL("CREATE EXTENSION {} SCHEMA {}").format(sql.Identifier(one.name), schema))
-            except psycopg.OperationalError as error:
-                raise problem_of(error) from None
-            except psycopg.Error as error:
-                raise Terminal(
-                    "ExtensionMissing",
-                    f"the backup needs extension {one.name}, which can't be made on this server: "
-                    f"{error.diag.message_primary}; have an admin install it, or verify on another server",
-                ) from None
+    with contextlib.closing(inside) as connection, translated():
+        failed = make_missing(connection, extensions, owner=name)
+    if failed is not None:
+        one, words = failed
+        raise Terminal(
+            "ExtensionMissing",
+            f"the backup needs extension {one.name}, which can't be made on this server: {words}; have an admin "
+            "install it, or verify on another server",
+        )

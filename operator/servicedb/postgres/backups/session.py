@@ -74,7 +74,7 @@ def hold_database(connection: Connection[Any], *, wait: float | None, tell: Tell
 
 @contextlib.contextmanager
 def translated() -> Iterator[None]:
-    """Errors of the server become Problems: lost connections and timeouts Retryable, all else Terminal."""
+    """Errors of the server become Problems: Retryable are lost connections, timeouts and what was dropped meanwhile."""
     try:
         yield
     except psycopg.Error as error:
@@ -88,6 +88,8 @@ def problem_of(error: psycopg.Error) -> Problem:
         return Retryable("ConnectionLost", f"the connection to the server was lost{f': {words}' if words else ''}")
     if isinstance(error, psycopg.errors.LockNotAvailable):
         return Retryable("LockTimeout", f"a table could not be locked for reading: {words}; tried again later")
-    if isinstance(error, psycopg.OperationalError):
+    if (
+        isinstance(error, psycopg.OperationalError) or error.sqlstate == "XX000"
+    ):  # "cache lookup failed": it was dropped
         return Retryable("ServerBusy", f"the server says: {words} (SQLSTATE {error.sqlstate})")
     return Terminal("ServerRefused", f"the server says: {words} (SQLSTATE {error.sqlstate})")

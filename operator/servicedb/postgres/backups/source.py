@@ -11,15 +11,17 @@ from psycopg import Connection
 from psycopg.pq import TransactionStatus
 
 from servicedb.errors import Retryable, Terminal
+from servicedb.naming import RESTORE_SCHEMA
 from servicedb.plan.backups.manifest import Extension, Sequence, Table
 from servicedb.plan.backups.objects import Objects
 from servicedb.plan.backups.relations import Counted, Relation, check_locks, check_readable
 from servicedb.postgres.backups import facts as facts_of
 from servicedb.postgres.backups.counts import count
+from servicedb.postgres.backups.not_included import not_included
 from servicedb.postgres.backups.objects import objects
 from servicedb.postgres.backups.relations import begin_locked, relations, rewritten
 from servicedb.postgres.backups.session import Way, hold_database, translated
-from servicedb.postgres.backups.unfinished import is_marked
+from servicedb.postgres.backups.unfinished import Mark, marked
 from servicedb.postgres.migrations.session import Tell
 
 T = TypeVar("T")
@@ -64,18 +66,14 @@ class Source:
         """
         for _ in range(_TRIES):
             with translated():
-                if is_marked(self._connection):
-                    raise Terminal(
-                        "UnfinishedRestore",
-                        f'a restore into database "{self.facts.name}" has not come to its end: what is there is not '
-                        "worth a backup; let it end, or restore again",
-                    )
+                if (left := marked(self._connection)) is not None:
+                    raise _unfinished(self.facts.name, left)
                 tables = relations(self._connection)
                 check_readable(tables, reader=self.facts.reader)
                 check_locks(tables, room=self.facts.lock_room, most=self.facts.locks_of_a_session)
                 try:
                     name = begin_locked(self._connection, tables)
-                except psycopg.errors.UndefinedTable:
+                except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName):
                     tell("a table was dropped while the tables were locked; once more")
                     self._connection.rollback()
                     continue
@@ -105,7 +103,7 @@ class Source:
         return self._read(facts_of.extensions)
 
     def not_included(self) -> tuple[str, ...]:
-        return self._read(facts_of.not_included)
+        return self._read(not_included)
 
     def counts(self, tables: tuple[Counted, ...], snapshot: Snapshot, over: Callable[[], bool]) -> tuple[Table, ...]:
         """The rows of `tables`, read by a session of its own, until `over` says that nobody wants to know any more."""
@@ -119,6 +117,20 @@ class Source:
     def _read(self, what: Callable[[Connection[Any]], T]) -> T:
         with translated():
             return what(self._connection)
+
+
+def _unfinished(database: str, left: Mark) -> Terminal:
+    if left.differs:
+        return Terminal(
+            "UnfinishedRestore",
+            f'what was restored into database "{database}" differs from the backup {left.key}, and nobody has said '
+            f"that it is good; look at what differs, and drop schema {RESTORE_SCHEMA} as its owner when it is",
+        )
+    return Terminal(
+        "UnfinishedRestore",
+        f'a restore into database "{database}" has not come to its end, and what is there may be half of it: let it '
+        f"end, or drop schema {RESTORE_SCHEMA} as its owner when what is there is what you want to keep",
+    )
 
 
 def _files(tables: tuple[Relation, ...]) -> set[tuple[int, int, str, str]]:

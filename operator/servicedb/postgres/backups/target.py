@@ -18,11 +18,12 @@ from servicedb.plan.backups.privileges import Names, names
 from servicedb.plan.backups.relations import Counted, counted
 from servicedb.postgres.backups import facts as facts_of
 from servicedb.postgres.backups.counts import count
+from servicedb.postgres.backups.extensions import make_missing
 from servicedb.postgres.backups.objects import objects
 from servicedb.postgres.backups.privileges import Standing, give_back
 from servicedb.postgres.backups.relations import relations
 from servicedb.postgres.backups.session import Way, hold_database, problem_of, translated
-from servicedb.postgres.backups.unfinished import clear, is_ours, mark, unmark
+from servicedb.postgres.backups.unfinished import Mark, clear, is_ours, mark, marked, unmark
 from servicedb.postgres.migrations.session import Tell
 
 APPLICATION = "servicedb-restore"
@@ -46,6 +47,11 @@ JOIN pg_namespace n ON n.oid = o.schema, pg_identify_object(o.class, o.oid, 0) i
 WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
   AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = o.class AND d.objid = o.oid AND d.deptype = 'e')
 ORDER BY 1 LIMIT 4
+"""
+
+
+_USABLE_WRAPPERS: LiteralString = """
+SELECT fdwname FROM pg_foreign_data_wrapper WHERE has_foreign_data_wrapper_privilege(oid, 'USAGE')
 """
 
 
@@ -83,10 +89,11 @@ class Target:
                 connection.execute("SELECT pg_catalog.pg_advisory_unlock_all()")
             connection.close()
 
-    def begin(self, manifest: Manifest, tell: Tell) -> None:
+    def begin(self, manifest: Manifest, run: str, tell: Tell) -> None:
         """Raises Terminal where nothing may be restored: by a superuser, into an older server, or onto something.
 
-        What an unfinished restore left is nothing: it is dropped, and the mark of this one is set.
+        What the same restore left unfinished, of the same backup by the same `run`, is nothing: it is dropped. The mark
+        of this one is set.
         """
         here = self.standing
         if here.superuser:
@@ -102,41 +109,47 @@ class Target:
                 f"the backup is of a server of PostgreSQL {newest}, and this one is {oldest}; restore it into one of "
                 f"{newest} or later",
             )
+        this = Mark(manifest.key, run)
         with translated():
-            if is_ours(self._connection):
-                tell("what an unfinished restore left here is dropped")
+            left = marked(self._connection)
+            if left == this and is_ours(self._connection):
+                tell("what this restore left here when it came to no end is dropped")
                 clear(self._connection)
             there = [row[0] for row in self._connection.execute(_NOT_EMPTY).fetchall()]
         if there:
             shown = ", ".join(there[:3]) + (" and more" if there[3:] else "")
             raise Terminal(
                 "NotEmpty",
-                f'database "{here.name}" is not empty: it holds {shown}; '
+                f'database "{here.name}" is not empty: it holds {shown}{_of_restore(left)}; '
                 "nothing is ever restored over what is there: choose an empty database",
             )
         with translated():
-            mark(self._connection)
+            mark(self._connection, this)
 
     def make_extensions(self, wanted: Sequence[Extension]) -> None:
         """Make those that are missing. Raises Terminal for one that only an admin may make."""
         with translated():
-            here = {one.name for one in facts_of.extensions(self._connection)}
-            for one in wanted:
-                if one.name in here:
-                    continue
-                schema = sql.Identifier(one.schema_)
-                try:
-                    with self._connection.transaction():
-                        self._connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(schema))
-                        self._connection.execute(
-                            sql.SQL("CREATE EXTENSION {} SCHEMA {}").format(sql.Identifier(one.name), schema)
-                        )
-                except psycopg.Error as error:
-                    raise Terminal(
-                        "ExtensionMissing",
-                        f"the backup needs extension {one.name} in schema {one.schema_}, which can't be made here: "
-                        f"{error.diag.message_primary}; have an admin make it beforehand",
-                    ) from None
+            failed = make_missing(self._connection, wanted)
+        if failed is not None:
+            one, words = failed
+            raise Terminal(
+                "ExtensionMissing",
+                f"the backup needs extension {one.name} in schema {one.schema_}, which can't be made here: {words}; "
+                "have an admin make it beforehand",
+            )
+
+    def check_wrappers(self, wanted: Sequence[str]) -> None:
+        """Raises Terminal for a foreign-data wrapper that may not be used here: its servers could not be made."""
+        with translated():
+            rows = self._connection.execute(_USABLE_WRAPPERS).fetchall()
+        if missing := sorted(set(wanted) - {row[0] for row in rows}):
+            one, owner = missing[0], self.standing.owner
+            raise Terminal(
+                "NoPrivilege",
+                f'the backup has servers of foreign-data wrapper "{one}", which role "{owner}" may not use here; '
+                "have an admin make it where it is missing, and "
+                f'GRANT USAGE ON FOREIGN DATA WRAPPER "{one}" TO "{owner}"',
+            )
 
     def make_schemas(self, wanted: Sequence[str]) -> None:
         """Make those that are missing: pg_restore leaves them out where only some are asked for."""
@@ -197,8 +210,13 @@ class Target:
         with contextlib.closing(self._way.open(application="servicedb-restore-counts")) as connection, translated():
             return [count(connection, one, None, like=fingerprints[_name(one)]) for one in tables]
 
+    def differs(self, manifest: Manifest, run: str) -> None:
+        """All rows are in, and something is otherwise: what is there is for a person to judge, and no run drops it."""
+        with translated():
+            mark(self._connection, Mark(manifest.key, run, differs=True))
+
     def end(self) -> None:
-        """The restore is whole: have the planner know what there is, and take the mark away."""
+        """The restore is whole: take the mark away."""
         with translated():
             unmark(self._connection)
             self._connection.execute("SET client_min_messages = error")
@@ -219,6 +237,15 @@ class Target:
             return False
         value = given.get_value(0, 0)
         return value is not None and value.decode() == assertion.expect
+
+
+def _of_restore(left: Mark | None) -> str:
+    if left is None:
+        return ""
+    if left.differs:
+        return f", as it was restored from {left.key}, and it differs from that backup"
+    by = f" by {left.run}" if left.run else ""
+    return f", which another restore{f' of {left.key}{by}' if left.key else ''} left unfinished"
 
 
 def _name(table: Counted) -> tuple[str, str]:

@@ -1,11 +1,13 @@
 """The mark of a restore that has not come to its end, in the database itself, and the way to be rid of what it left.
 
 It is set before anything else and taken away when all was compared: a run that is killed anywhere in between leaves it,
-and the next one begins anew.
+and the same restore, run again, begins anew. No other one does: what is there may be what somebody needs by now.
 """
 
 import contextlib
+import json
 import time
+from dataclasses import dataclass
 from typing import Any, LiteralString
 
 import psycopg
@@ -16,6 +18,10 @@ from servicedb.naming import RESTORE_SCHEMA
 
 _OURS: LiteralString = """
 SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = %s AND pg_has_role(nspowner, 'USAGE'))
+"""
+
+_MARK: LiteralString = """
+SELECT obj_description(oid, 'pg_namespace') FROM pg_namespace WHERE nspname = %s
 """
 
 _WORDS: LiteralString = """CASE i.type WHEN 'composite type' THEN 'TYPE' WHEN 'statistics object' THEN 'STATISTICS'
@@ -40,6 +46,13 @@ SELECT nspname FROM pg_namespace
 WHERE nspname !~ '^pg_' AND nspname NOT IN ('public', 'information_schema', %s) AND pg_has_role(nspowner, 'USAGE')
 """
 
+_SERVERS: LiteralString = """
+SELECT srvname FROM pg_foreign_server s
+WHERE pg_has_role(srvowner, 'USAGE')
+  AND NOT EXISTS (SELECT FROM pg_depend
+                  WHERE classid = 'pg_foreign_server'::regclass AND objid = s.oid AND deptype = 'e')
+"""
+
 _UNLINK: LiteralString = """
 SELECT count(lo_unlink(oid))
 FROM (SELECT oid FROM pg_largeobject_metadata WHERE pg_has_role(lomowner, 'USAGE') LIMIT %s) l
@@ -55,10 +68,28 @@ _PATIENCE_SECONDS = 30.0
 _POLL_SECONDS = 0.05
 
 
-def is_marked(connection: Connection[Any]) -> bool:
-    """Whether what is in the database is of a restore that has not come to its end, by whomever."""
-    row = connection.execute("SELECT pg_catalog.to_regnamespace(%s) IS NOT NULL", (RESTORE_SCHEMA,)).fetchone()
-    return bool(row and row[0])
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """Which restore it is of: the backup's key, and the name of the run. Empty where the mark does not say.
+
+    `differs`: all rows are in, but what is there is not what was backed up. A person has to look at it.
+    """
+
+    key: str
+    run: str
+    differs: bool = False
+
+
+def marked(connection: Connection[Any]) -> Mark | None:
+    """The mark in the database, by whomever; None: what is there is of no restore, or of one that was whole."""
+    row = connection.execute(_MARK, (RESTORE_SCHEMA,)).fetchone()
+    if row is None:
+        return None
+    try:
+        told = json.loads(row[0] or "")
+        return Mark(str(told["key"]), str(told["run"]), bool(told["differs"]))
+    except (ValueError, TypeError, KeyError):
+        return Mark("", "")
 
 
 def is_ours(connection: Connection[Any]) -> bool:
@@ -67,8 +98,12 @@ def is_ours(connection: Connection[Any]) -> bool:
     return bool(row and row[0])
 
 
-def mark(connection: Connection[Any]) -> None:
-    connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(RESTORE_SCHEMA)))
+def mark(connection: Connection[Any], restore: Mark) -> None:
+    schema = sql.Identifier(RESTORE_SCHEMA)
+    told = json.dumps({"key": restore.key, "run": restore.run, "differs": restore.differs})
+    with connection.transaction():
+        connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(schema))
+        connection.execute(sql.SQL("COMMENT ON SCHEMA {} IS {}").format(schema, sql.Literal(told)))
 
 
 def unmark(connection: Connection[Any]) -> None:
@@ -85,6 +120,8 @@ def clear(connection: Connection[Any]) -> None:
     for kind, identity in left:
         # Both are the server's own words, which it has quoted.
         connection.execute(sql.SQL("DROP {} IF EXISTS {} CASCADE").format(sql.SQL(kind), sql.SQL(identity)))
+    for (server,) in connection.execute(_SERVERS).fetchall():
+        connection.execute(sql.SQL("DROP SERVER {} CASCADE").format(sql.Identifier(server)))
     for (publication,) in connection.execute(
         "SELECT pubname FROM pg_catalog.pg_publication WHERE pg_catalog.pg_has_role(pubowner, 'USAGE')"
     ).fetchall():
