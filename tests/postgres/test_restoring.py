@@ -4,14 +4,13 @@ import signal
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
-from functools import partial
 from typing import Any
 
 import psycopg
 import pytest
 from psycopg import sql
 from servicedb.api.service_database import ServiceDatabase
-from servicedb.errors import Retryable, Terminal
+from servicedb.errors import Retryable
 from servicedb.kube import resources
 from servicedb.plan.asking import asked_by_restore
 from servicedb.plan.marker import Restored
@@ -20,20 +19,16 @@ from servicedb.plan.steps import (
     REOPENING,
     RESTORING,
     SETTING_ASIDE,
-    CreateDatabase,
-    DropDatabase,
-    EndSessions,
     Step,
 )
 from servicedb.reconcile import database_restore
-from servicedb.reconcile.emptied import empty_again
 from servicedb.reconcile.restored import record, recorded
 from servicedb.reconcile.set_aside import set_aside
 
 from tests.postgres.asking import BACKUP_KEY, FOUND, ended, restore
 from tests.postgres.conftest import as_admin, on_versions
 from tests.postgres.deleted import look
-from tests.postgres.killed import Moment, killed_at, killed_doing
+from tests.postgres.killed import Moment, killed_at
 from tests.postgres.objects import NAMESPACE
 from tests.postgres.provision import Operator, Site, full_spec, key_of, unused_name
 from tests.postgres.server import Server
@@ -411,53 +406,3 @@ async def test_a_restore_that_waits_says_who_holds_the_database(site: Site, data
         second = restore(site, database, called="second", source=FOUND)
         with pytest.raises(Retryable, match=f'DatabaseRestore "{first.name}" has it to itself'):
             await database_restore.reconcile(second, operator.world)
-
-
-async def begun_again(operator: Operator, name: str) -> None:
-    """What is done when the Job of a restore was cut off."""
-    body = operator.objects.read()
-    restore_uid = next(one["metadata"]["uid"] for path, one in body.items() if "/databaserestores/" in path)
-    await empty_again(operator.world, ServiceDatabase.parse(body[key_of(name).path]), restore_uid)
-    await operator.bring(name)
-
-
-@pytest.mark.parametrize(("version", "kind", "moment"), [
-    (15, DropDatabase, Moment.BEFORE), (16, DropDatabase, Moment.AFTER), (18, EndSessions, Moment.AFTER),
-    (16, CreateDatabase, Moment.BEFORE), (18, CreateDatabase, Moment.AFTER),
-])  # fmt: skip
-async def test_a_restore_that_was_cut_off_begins_again_in_an_empty_database(
-    servers: Callable[[int], Server],
-    shared_site: Callable[[Server, str], Site],
-    version: int,
-    kind: type[Step],
-    moment: Moment,
-) -> None:
-    site, name = shared_site(servers(version), "createrole"), unused_name("begun")
-    try:
-        site.provision(name)
-        again = restore(site, name)
-        async with Operator(site.objects) as operator:
-            assert (await operator.bring(name)).ready.reason == "Restoring"
-        left_over = site.login(name, "restore")
-        left_over.execute("CREATE TABLE half AS SELECT 1 AS one")
-        work = partial(begun_again, name=name)
-        assert killed_doing(site.objects.file, work, kind, moment).exitcode == -signal.SIGKILL
-        left_over.close()
-        async with Operator(site.objects) as operator:
-            assert (await operator.bring(name)).ready.reason == "Restoring"
-            if kind in (DropDatabase, EndSessions):  # it was not dropped yet
-                await begun_again(operator, name)
-            with site.login(name, "restore") as session:
-                session.execute(RESTORED)
-                assert session.execute("SELECT to_regclass('half')").fetchone() == (None,)
-            await record(operator.world, sdb_of(site, name), Restored(again.name, BACKUP_KEY, "sha256:a", "now"))
-            with pytest.raises(Terminal, match="holds what was restored into it"):
-                await begun_again(operator, name)
-            ended(site, again, succeeded=True)
-            assert (await operator.bring(name)).ready.reason == "Ready"
-            with pytest.raises(Terminal, match="is not that of the restore"):
-                await begun_again(operator, name)
-        with site.login(name, "app") as session:
-            assert session.execute("SELECT word FROM kept").fetchone() == ("restored",)
-    finally:
-        site.drop(name)

@@ -17,6 +17,7 @@ from servicedb.plan.backups.entries import (
     facts_of,
     missing_entries,
     newest,
+    seconds_of,
     shown_bytes,
     shown_seconds,
 )
@@ -213,3 +214,8 @@ def test_durations_for_people(seconds: float, shown: str) -> None:
 @pytest.mark.parametrize(("text", "amount"), [("50Gi", 50 * 2**30), ("1.5k", 1500), ("10", 10), ("500m", 0)])
 def test_quantities_are_those_of_kubernetes(text: str, amount: int) -> None:
     assert in_bytes(text) == amount
+
+
+@pytest.mark.parametrize("seconds", [0, 3, 125, 3720, 36_000])
+def test_a_duration_that_was_shown_is_read_again(seconds: int) -> None:
+    assert seconds_of(shown_seconds(seconds)) == seconds

@@ -36,8 +36,10 @@ def database(name: str = "onboarding", **changes: Any) -> ScheduledDatabaseStatu
     return ScheduledDatabaseStatus(**(fields | changes))
 
 
-def found(*databases: ScheduledDatabaseStatus, of: BackupSchedule | None = None) -> dict[str, Finding]:
-    told = findings(of or schedule(), databases, now=NOW, next_run="the next backup: soon")
+def found(
+    *databases: ScheduledDatabaseStatus, of: BackupSchedule | None = None, measured: str | None = "12m05s"
+) -> dict[str, Finding]:
+    told = findings(of or schedule(), databases, now=NOW, next_run="the next backup: soon", measured=measured)
     return {one.type: one for one in told}
 
 
@@ -49,6 +51,7 @@ def test_all_is_well_when_every_database_has_a_recent_and_a_verified_backup() ->
             "LastBackupSucceeded",
             "LastVerifySucceeded",
             "RecoveryPointMet",
+            "RecoveryTimeMet",
             "KeyUsable",
             "StorageReachable",
         ),
@@ -148,6 +151,15 @@ def test_pruning_that_stopped_stays_said_until_it_goes_on() -> None:
     }
     later = schedule(changes={"status": {"conditions": [condition]}})
     assert found(database(), of=later)["Ready"].reason == "PruneStopped"
+
+
+@pytest.mark.parametrize(
+    ("measured", "status", "ready"),
+    [("1h00m", "True", "True"), ("1h01m", "False", "False"), (None, "Unknown", "True"), ("long", "Unknown", "True")],
+)
+def test_a_restore_that_took_too_long_is_said(measured: str | None, status: str, ready: str) -> None:
+    conditions = found(database(), measured=measured)
+    assert (conditions["RecoveryTimeMet"].status, conditions["Ready"].status) == (status, ready)
 
 
 def test_a_database_that_comes_to_an_old_schedule_has_its_time_from_then_on() -> None:

@@ -8,7 +8,7 @@ from servicedb.kube import cron_jobs
 from servicedb.naming import RoleNames
 from servicedb.plan.backups.command import backup
 from servicedb.plan.backups.location import locations
-from servicedb.plan.backups.pod import DATABASE, Owner, Task, Timing, cron_job, differs, hashed_name, job
+from servicedb.plan.backups.pod import CHANGED_AT, DATABASE, Owner, Task, Timing, cron_job, differs, hashed_name, job
 from servicedb.plan.steps import ChangeCronJob, CreateCronJob, DeleteCronJob
 from servicedb.reconcile.backup_observe import Outcome, Seen
 from servicedb.reconcile.job_ground import check_service_account, endpoint, image
@@ -35,6 +35,7 @@ async def keep_cron_jobs(seen: Seen) -> list[Problem]:
             problems.append(problem)
             continue
         manifest = cron_job(task, cron_name, timing)
+        manifest["metadata"]["annotations"][CHANGED_AT] = seen.world.now().isoformat()
         before = there.get(cron_name)
         if before is None:
             seen.world.step(CreateCronJob("there is none", cron_name))

@@ -12,9 +12,10 @@ from servicedb.errors import Problem, Retryable, Terminal
 from servicedb.kube.resources import Key
 from servicedb.plan.backups.absence import storage_finding
 from servicedb.plan.backups.cron import last_due, next_due
+from servicedb.plan.backups.missed import missed
 from servicedb.plan.backups.pod import WORK
 from servicedb.plan.backups.progress import at_work, database_status, handled_now
-from servicedb.plan.backups.standing import findings, foreign, recovery_point_ends, with_problems
+from servicedb.plan.backups.standing import LAST_BACKUP, findings, foreign, recovery_point_ends, with_problems
 from servicedb.plan.conditions import Finding
 from servicedb.reconcile.backup_catalogue import forget_gone, list_store, record
 from servicedb.reconcile.backup_cron import forget_old, keep_cron_jobs, run_now
@@ -96,8 +97,11 @@ async def _report(
     spec = schedule.spec
     told = [*storage_finding(seen.backups), *told]
     shown = "suspended" if spec.suspend else _shown(next_run, spec.time_zone)
-    found = findings(schedule, databases, now=world.now(), next_run=f"the next backup: {shown}", told=told)
-    found = with_problems(found, problems)
+    measured = seen.measured_recovery or schedule.status.measured_recovery
+    found = findings(
+        schedule, databases, now=world.now(), next_run=f"the next backup: {shown}", told=told, measured=measured
+    )
+    found = with_problems(found, [*problems, *_missed(seen, databases)])
     successes = [one.last_success for one in databases]
     verified = [one.last_verified for one in databases]
     fields = {
@@ -105,11 +109,26 @@ async def _report(
         "lastVerified": _time(min((one for one in verified if one), default=None) if all(verified) else None),
         "nextRun": shown,
         "backups": len(seen.stored),
-        "measuredRecovery": seen.measured_recovery or schedule.status.measured_recovery,
+        "measuredRecovery": measured,
         "databases": [one.as_json() for one in databases],
         "handled": handled_now(schedule.status.handled.as_json(), handled),
     }
     await report(world, seen.key, schedule, found, fields, over=foreign(schedule))
+
+
+def _missed(seen: Seen, databases: list[ScheduledDatabaseStatus]) -> list[Problem]:
+    spec, now = seen.schedule.spec, seen.world.now()
+    if spec.suspend:
+        return []
+    names = missed(databases, seen.cron_jobs, seen.jobs, schedule=spec.schedule, time_zone=spec.time_zone, now=now)
+    if not names:
+        return []
+    shown = ", ".join(f'"{name}"' for name in names[:5]) + (" and others" if len(names) > 5 else "")
+    message = (
+        f"no backup of ServiceDatabase {shown} was begun at the last two times of spec.schedule; look at the events of "
+        "its CronJob, and whether the cluster's CronJob controller runs"
+    )
+    return [Terminal("BackupMissed", message, condition=LAST_BACKUP)]
 
 
 def _next_look(seen: Seen, again: list[datetime], next_run: datetime | None, problems: list[Problem]) -> float | None:

@@ -4,6 +4,7 @@ Such an object is a view. That one is missing never means that a backup is to be
 """
 
 import hashlib
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -178,6 +179,15 @@ def shown_seconds(seconds: float) -> str:
     if hours:
         return f"{hours}h{minutes:02}m"
     return f"{minutes}m{rest:02}s" if minutes else f"{rest}s"
+
+
+def seconds_of(shown: str) -> int | None:
+    """What `shown_seconds` has shown; None for what is none of its words."""
+    match = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?", shown)
+    if match is None or not shown:
+        return None
+    hours, minutes, seconds = (int(part or 0) for part in match.groups())
+    return hours * 3600 + minutes * 60 + seconds
 
 
 def shown_version(server_version: int) -> str:

@@ -31,6 +31,8 @@ PLACE: Final = f"{GROUP}/place"
 """Annotation: the place that is pruned, 0 for the storage and from 1 on for the copies."""
 SPEC_HASH: Final = f"{GROUP}/spec-hash"
 """Annotation of a CronJob: of what it was made from."""
+CHANGED_AT: Final = f"{GROUP}/changed-at"
+"""Annotation of a CronJob: when it was made, or last changed by the operator (RFC 3339)."""
 
 LONGEST_NAME: Final = 52
 """So long may a CronJob's name be: its Jobs' names end in eleven characters more."""

@@ -7,18 +7,20 @@ from typing import Final
 
 from servicedb.api.backup_schedule import BackupSchedule, Failure, ScheduledDatabaseStatus
 from servicedb.errors import Problem, Retryable
+from servicedb.plan.backups.entries import seconds_of
 from servicedb.plan.conditions import READY, RECONCILING, STALLED, Finding, beside, condition_of, of_problem
 
 LAST_BACKUP: Final = "LastBackupSucceeded"
 LAST_VERIFY: Final = "LastVerifySucceeded"
 RECOVERY_POINT: Final = "RecoveryPointMet"
+RECOVERY_TIME: Final = "RecoveryTimeMet"
 LAST_PRUNE: Final = "LastPruneSucceeded"
 KEY_USABLE: Final = "KeyUsable"
 STORAGE: Final = "StorageReachable"
 
 BACKUPS_MISSING: Final = "BackupsMissing"
 
-_ORDER: Final = (LAST_BACKUP, RECOVERY_POINT, STORAGE, KEY_USABLE, LAST_VERIFY, LAST_PRUNE)
+_ORDER: Final = (LAST_BACKUP, RECOVERY_POINT, STORAGE, KEY_USABLE, LAST_VERIFY, RECOVERY_TIME, LAST_PRUNE)
 _OF_STORAGE: Final = "Storage"
 _TOLD: Final = 5
 OF_THE_KEY: Final = frozenset({"BadIdentity", "NoIdentity", "WrongKey"})
@@ -32,8 +34,9 @@ def findings(
     now: datetime,
     next_run: str,
     told: Iterable[Finding] = (),
+    measured: str | None = None,
 ) -> list[Finding]:
-    """All conditions; `told` are those that a Job of this moment has told of.
+    """All conditions; `told` are those that a Job of this moment has told of, `measured` is status.measuredRecovery.
 
     Ready is False as soon as one of the others is: a schedule whose backups fail is not ready."""
     told = list(told)
@@ -43,6 +46,7 @@ def findings(
         *(_told_of(STORAGE, told) or [_storage(databases)]),
         _key_usable(schedule, databases),
         _last_verify(schedule, databases),
+        _recovery_time(schedule, measured),
     ]
     kept = [*(one for one in found if one is not None), *_last_prune(schedule, told)]
     return [_ready(kept, next_run), *_who_goes_on(databases), *kept, *_of_before(schedule, kept)]
@@ -163,6 +167,22 @@ def _recovery_point(
         waiting = [one.name for one in databases if one.last_success is None]
         return Finding(RECOVERY_POINT, "Unknown", "NoBackupYet", f"there is no backup yet{_of(waiting)}")
     return Finding(RECOVERY_POINT, "True", "RecoveryPointMet", f"every database has a backup younger than {objective}")
+
+
+def _recovery_time(schedule: BackupSchedule, measured: str | None) -> Finding | None:
+    objective = schedule.spec.objectives.recovery_time
+    if objective is None:
+        return None
+    took = seconds_of(measured) if measured is not None else None
+    if took is None:
+        message = "no restore was measured yet: give spec.verify, by which one is made on trial"
+        return Finding(RECOVERY_TIME, "Unknown", "NotMeasured", message)
+    message = (
+        f"the slowest of the latest verifications took {measured}; spec.objectives.recoveryTime allows {objective}"
+    )
+    if took > objective.timedelta.total_seconds():
+        return Finding(RECOVERY_TIME, "False", "RecoveryTimeMissed", message)
+    return Finding(RECOVERY_TIME, "True", "RecoveryTimeMet", message)
 
 
 def _storage(databases: Sequence[ScheduledDatabaseStatus]) -> Finding:
