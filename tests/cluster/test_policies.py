@@ -16,8 +16,9 @@ from servicedb.api.migration_run import MigrationRun
 from servicedb.kube.secrets import MANAGED_BY
 from servicedb.plan.backups.location import locations
 from servicedb.plan.backups.pod import Owner, Task, Timing, cron_job
+from servicedb.plan.job_pod import Endpoint
 from servicedb.plan.migration_job import job
-from servicedb.plan.migration_order import Endpoint, Order
+from servicedb.plan.migration_order import Order
 from servicedb.plan.secret import SECRET_TYPE
 
 from tests.api.examples import FULL_SCHEDULE, GONE, MINIMAL_DATABASE, MINIMAL_RUN, MINIMAL_SERVER, Manifest, changed

@@ -12,8 +12,9 @@ import yaml
 from click.testing import CliRunner
 from servicedb.api.migration_run import MigrationRun
 from servicedb.migrate_command import migrate
+from servicedb.plan.job_pod import Endpoint
 from servicedb.plan.migration_command import arguments
-from servicedb.plan.migration_order import Endpoint, Order
+from servicedb.plan.migration_order import Order
 
 from tests.postgres.conftest import on_versions
 from tests.postgres.migrations import Database

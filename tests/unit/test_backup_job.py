@@ -22,7 +22,7 @@ from servicedb.plan.backups.pod import (
     hashed_name,
     job,
 )
-from servicedb.plan.migration_order import Endpoint
+from servicedb.plan.job_pod import Endpoint
 
 from tests.api.examples import FULL_SCHEDULE, GONE, MINIMAL_SCHEDULE, Manifest, changed
 

@@ -8,9 +8,10 @@ from hypothesis import given
 from servicedb.api.migration_run import MigrationRun
 from servicedb.jobs.outcome import EXIT_CODES
 from servicedb.migrate_command import migrate
+from servicedb.plan.job_pod import EXIT_DECISION, EXIT_TERMINAL, Endpoint
 from servicedb.plan.migration_command import arguments
-from servicedb.plan.migration_job import EXIT_DECISION, EXIT_TERMINAL, RUN_UID, job
-from servicedb.plan.migration_order import Endpoint, Order
+from servicedb.plan.migration_job import RUN_UID, job
+from servicedb.plan.migration_order import Order
 
 from tests.api.examples import FULL_RUN, MINIMAL_RUN, Manifest, changed
 from tests.api.generated import run_manifests

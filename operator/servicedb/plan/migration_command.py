@@ -6,8 +6,9 @@ from typing import Final
 from servicedb.api.migration_run import Action, Tenants
 from servicedb.api.migration_source import AdoptHistory
 from servicedb.api.strings import Duration
+from servicedb.plan.job_pod import CREDENTIALS
 from servicedb.plan.migration_key import identity
-from servicedb.plan.migration_order import CREDENTIALS, FILES, Order
+from servicedb.plan.migration_order import FILES, Order
 
 _COMMANDS: Final[Mapping[Action, str]] = {
     "Up": "up",

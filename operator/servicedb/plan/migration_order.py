@@ -6,23 +6,12 @@ from typing import Final
 
 from servicedb.api.migration_run import MigrationRun
 from servicedb.api.migration_source import ImageSource
+from servicedb.plan.job_pod import Endpoint
 
-CREDENTIALS: Final = "/run/servicedb/credentials"
 FILES: Final = "/run/servicedb/migrations"
-"""Where a pod sees the migrator's credentials, and the source."""
+"""Where a pod sees the source."""
 
 _WITHOUT_FILES = frozenset({"Down", "ClearSeeds"})
-
-
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """The server itself, never a pooler before it; `sslmode` as libpq has it, `ca_certificate` PEM."""
-
-    host: str
-    port: int
-    database: str
-    sslmode: str
-    ca_certificate: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

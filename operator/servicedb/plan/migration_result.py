@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from servicedb.errors import NeedsDecision, Problem, Retryable, Terminal
+from servicedb.plan.job_pod import EXIT_USAGE
 from servicedb.plan.migration_image import copy_problem, pull_problem
-from servicedb.plan.migration_job import EXIT_USAGE
 
 State = Literal["Running", "Complete", "Failed"]
 

@@ -4,7 +4,7 @@ from servicedb.errors import Retryable, Terminal
 from servicedb.kube import jobs, resources
 from servicedb.kube.client import ApiError, refusal
 from servicedb.kube.resources import DATABASE_SERVERS, Key
-from servicedb.plan.migration_order import Endpoint
+from servicedb.plan.job_pod import Endpoint
 from servicedb.postgres.connections import Tls
 from servicedb.reconcile.queue import TryAgain
 from servicedb.reconcile.world import World

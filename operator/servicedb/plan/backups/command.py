@@ -6,7 +6,8 @@ from servicedb.api.backup_schedule import Retention
 from servicedb.api.storage import Compression, Encryption
 from servicedb.api.strings import Duration
 from servicedb.plan.backups.location import Location
-from servicedb.plan.backups.pod import ASSERTIONS, ASSERTIONS_FILE, CREDENTIALS, IDENTITY
+from servicedb.plan.backups.pod import ASSERTIONS, ASSERTIONS_FILE, IDENTITY
+from servicedb.plan.job_pod import CREDENTIALS
 
 MOST_PRUNED = 20
 """So many can a Job's message name: what a list does not show any more without that having been told is doubted."""

@@ -1,7 +1,6 @@
 """The Jobs of backups: each mounts the Secrets that its work needs, and nothing else.
 
-Sources: Kubernetes documentation, "Jobs" (Pod failure policy), "CronJob", "Downward API", "Pod Security Standards"
-(restricted).
+Source: Kubernetes documentation, "CronJob".
 """
 
 import hashlib
@@ -11,11 +10,21 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from servicedb.api.common import API_VERSION, GROUP
-from servicedb.api.migration_job import Amounts, JobSettings
+from servicedb.api.migration_job import JobSettings
 from servicedb.api.strings import Duration
 from servicedb.plan.backups.location import Location
-from servicedb.plan.migration_job import EXIT_DECISION, EXIT_TERMINAL, EXIT_USAGE, MANAGED_BY
-from servicedb.plan.migration_order import Endpoint
+from servicedb.plan.job_pod import (
+    CREDENTIALS,
+    MANAGED_BY,
+    Endpoint,
+    annotation_files,
+    command_container,
+    connection,
+    job_spec,
+    login,
+    pod_spec,
+    seconds,
+)
 
 Work = Literal["backup", "verify", "restore", "prune", "list"]
 
@@ -37,15 +46,12 @@ CHANGED_AT: Final = f"{GROUP}/changed-at"
 LONGEST_NAME: Final = 52
 """So long may a CronJob's name be: its Jobs' names end in eleven characters more."""
 
-CREDENTIALS: Final = "/run/servicedb/credentials"
 IDENTITY: Final = "/run/servicedb/identity"
 ASSERTIONS: Final = "/run/servicedb/assertions"
 ASSERTIONS_FILE: Final = "assertions.json"
 
 _HASH = 10
-_RESTARTS = 2
-_USER = 65532
-_CONNECTION, _ASSERTIONS = f"connection.{GROUP}", f"{GROUP}/assertions"
+_ASSERTIONS = f"{GROUP}/assertions"
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +119,7 @@ def cron_job(task: Task, name: str, timing: Timing) -> dict[str, Any]:
         "schedule": timing.schedule,
         "timeZone": timing.time_zone,
         "concurrencyPolicy": "Forbid",
-        "startingDeadlineSeconds": _seconds(timing.starting_deadline),
+        "startingDeadlineSeconds": seconds(timing.starting_deadline),
         "suspend": timing.suspend,
         "successfulJobsHistoryLimit": 3,
         "failedJobsHistoryLimit": 3,
@@ -172,72 +178,17 @@ def _labels(task: Task) -> dict[str, str]:
 
 
 def _job_spec(task: Task) -> dict[str, Any]:
-    return {
-        "backoffLimit": _RESTARTS,
-        "activeDeadlineSeconds": _seconds(task.deadline),
-        "podFailurePolicy": {
-            "rules": [
-                {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
-                {
-                    "action": "FailJob",
-                    "onExitCodes": {
-                        "containerName": task.work,
-                        "operator": "In",
-                        "values": [EXIT_TERMINAL, EXIT_USAGE, EXIT_DECISION],
-                    },
-                },
-            ]
-        },
-        "template": {
-            "metadata": {"labels": _labels(task), "annotations": dict(_files(task)) | dict(task.notes)},
-            "spec": _pod(task),
-        },
+    template = {
+        "metadata": {"labels": _labels(task), "annotations": dict(_files(task)) | dict(task.notes)},
+        "spec": _pod(task),
     }
+    return job_spec(template, task.deadline, container=task.work)
 
 
 def _pod(task: Task) -> dict[str, Any]:
     volumes, mounts = _volumes(task)
-    pod: dict[str, Any] = {
-        "restartPolicy": "Never",
-        "automountServiceAccountToken": False,
-        "enableServiceLinks": False,
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": _USER,
-            "runAsGroup": _USER,
-            "fsGroup": _USER,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
-        "containers": [
-            {
-                "name": task.work,
-                "image": task.image,
-                "imagePullPolicy": "IfNotPresent",
-                "args": [word.replace("$", "$$") for word in task.arguments],  # else $(X) and $$ mean something
-                "resources": {
-                    "requests": _amounts(task.settings.resources.requests),
-                    "limits": _amounts(task.settings.resources.limits),
-                },
-                "securityContext": {
-                    "allowPrivilegeEscalation": False,
-                    "readOnlyRootFilesystem": True,
-                    "capabilities": {"drop": ["ALL"]},
-                },
-                "volumeMounts": mounts,
-            }
-        ],
-        "volumes": volumes,
-    }
-    settings = task.settings
-    if settings.service_account_name is not None:
-        pod["serviceAccountName"] = settings.service_account_name
-    if settings.node_selector:
-        pod["nodeSelector"] = dict(settings.node_selector)
-    if settings.tolerations:
-        pod["tolerations"] = [toleration.as_json() for toleration in settings.tolerations]
-    if settings.image_pull_secrets:
-        pod["imagePullSecrets"] = [secret.as_json() for secret in settings.image_pull_secrets]
-    return pod
+    container = command_container(task.work, task.image, task.arguments, mounts, task.settings)
+    return pod_spec([container], volumes, task.settings)
 
 
 def _volumes(task: Task) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
@@ -246,12 +197,13 @@ def _volumes(task: Task) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
         ({"name": "tmp", "emptyDir": {"sizeLimit": "64Mi"}}, {"name": "tmp", "mountPath": "/tmp"})  # noqa: S108
     ]
     if task.login is not None:
-        found.append(_projected("credentials", CREDENTIALS, list(_credentials(task))))
+        credentials = {"name": "credentials", "mountPath": CREDENTIALS, "readOnly": True}
+        found.append((login(task.login, task.endpoint), credentials))
     if task.identity is not None:
         secret = {"secret": {"name": task.identity, "items": [{"key": "identity", "path": "identity"}]}}
         found.append(_projected("identity", IDENTITY, [secret]))
     if task.assertions is not None:
-        found.append(_projected("assertions", ASSERTIONS, [_as_files({ASSERTIONS_FILE: _ASSERTIONS})]))
+        found.append(_projected("assertions", ASSERTIONS, [annotation_files({ASSERTIONS_FILE: _ASSERTIONS})]))
     for place in task.locations:
         if place.volume is not None and place.mount is not None:
             found.append((place.volume, place.mount))
@@ -263,47 +215,9 @@ def _projected(name: str, path: str, sources: list[dict[str, Any]]) -> tuple[dic
     return volume, {"name": name, "mountPath": path, "readOnly": True}
 
 
-def _credentials(task: Task) -> Iterator[dict[str, Any]]:
-    """Of the Secret only name and password: where they go is the DatabaseServer's to say, not a tenant's."""
-    items = [{"key": key, "path": key} for key in ("user", "password")]
-    yield {"secret": {"name": task.login, "items": items}}
-    yield _as_files({file: name for name, _ in _files(task) if (file := _file(name, _CONNECTION)) is not None})
-
-
 def _files(task: Task) -> Iterator[tuple[str, str]]:
     """Annotations of the pod that are mounted as files."""
     if task.endpoint is not None:
-        yield f"{_CONNECTION}/host", task.endpoint.host
-        yield f"{_CONNECTION}/port", str(task.endpoint.port)
-        yield f"{_CONNECTION}/dbname", task.endpoint.database
-        yield f"{_CONNECTION}/sslmode", task.endpoint.sslmode
-        if task.endpoint.ca_certificate is not None:
-            yield f"{_CONNECTION}/ca.crt", task.endpoint.ca_certificate
+        yield from connection(task.endpoint)
     if task.assertions is not None:
         yield _ASSERTIONS, task.assertions
-
-
-def _file(annotation: str, prefix: str) -> str | None:
-    start, _, name = annotation.rpartition("/")
-    return name if start == prefix else None
-
-
-def _as_files(annotations: Mapping[str, str]) -> dict[str, Any]:
-    """Files by their paths, each with what an annotation of the pod says."""
-    return {
-        "downwardAPI": {
-            "items": [
-                {"path": path, "fieldRef": {"fieldPath": f"metadata.annotations['{name}']"}}
-                for path, name in annotations.items()
-            ]
-        }
-    }
-
-
-def _amounts(amounts: Amounts) -> dict[str, str]:
-    found: dict[str, str] = amounts.as_json()
-    return found
-
-
-def _seconds(duration: Duration) -> int:
-    return max(1, int(duration.timedelta.total_seconds()))

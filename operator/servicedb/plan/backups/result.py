@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from servicedb.errors import NeedsDecision, Problem, Retryable, Terminal
-from servicedb.plan.migration_job import EXIT_USAGE
+from servicedb.plan.job_pod import EXIT_USAGE
 from servicedb.plan.migration_result import job_state, last_words
 
 _PROBLEMS: Mapping[str, type[Problem]] = {"Retryable": Retryable, "Terminal": Terminal, "NeedsDecision": NeedsDecision}
