@@ -41,8 +41,10 @@ class Endpoint:
 def job_spec(
     template: Mapping[str, Any], deadline: Duration, *, container: str, rules: Sequence[Mapping[str, Any]] = ()
 ) -> dict[str, Any]:
-    """A Job's spec. A pod that a node lost is made again. The Job fails at once where `container` says that it is no use
-    to try again, and by what `rules` say."""
+    """A Job's spec. A pod that a node lost is made again.
+
+    The Job fails at once where `container` says that it is no use to try again, and by what `rules` say.
+    """
     return {
         "backoffLimit": _RESTARTS,
         "activeDeadlineSeconds": seconds(deadline),
