@@ -28,6 +28,9 @@ def _files(folder: Path, top: Path, root: Path, above: set[Path]) -> Iterator[Pa
     for path in sorted(folder.iterdir()):
         if path.name.startswith("."):
             continue
+        if stat.S_ISREG(path.lstat().st_mode):
+            yield path
+            continue
         target = path.resolve()
         if not target.is_relative_to(root):
             raise Terminal(

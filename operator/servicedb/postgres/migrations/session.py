@@ -188,7 +188,8 @@ class Held:
             rows = self.connection.execute(
                 """
                 SELECT classid::pg_catalog.int8, objid::pg_catalog.int8 FROM pg_catalog.pg_locks
-                WHERE pid = pg_catalog.pg_backend_pid() AND locktype = 'advisory'
+                WHERE pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid()
+                  AND locktype OPERATOR(pg_catalog.=) 'advisory'
                 """
             ).fetchall()
         except psycopg.Error:
@@ -222,7 +223,9 @@ def held(
     try:
         until = None if wait is None else time.monotonic() + wait
         settings = dict(
-            connection.execute("SELECT name, setting FROM pg_catalog.pg_settings WHERE source = 'session'").fetchall()
+            connection.execute(
+                "SELECT name, setting FROM pg_catalog.pg_settings WHERE source OPERATOR(pg_catalog.=) 'session'"
+            ).fetchall()
         )
         take(connection, "pg_try_advisory_lock_shared", DATABASE_KEY, until, tell)
         if before is not None:
