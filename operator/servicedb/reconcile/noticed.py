@@ -38,12 +38,14 @@ class Watched:
         self._delivered: dict[Key, int] = {}
         self._owed: dict[Key, tuple[int, float]] = {}
         self._missing: set[str] = set()
+        self._unwatched: set[str] = set()
         self.listed = False
 
     def seen(self, key: Key, body: Mapping[str, Any]) -> None:
         """An object as the watch delivered it. Enqueues it unless only its status or managedFields changed."""
         version = int(body["metadata"]["resourceVersion"])
         self._delivered[key] = version
+        self._unwatched.discard(key.plural)
         if key in self._owed and version >= self._owed[key][0]:
             del self._owed[key]
         if self._note(key, body):
@@ -67,21 +69,22 @@ class Watched:
     async def keep_listing(self) -> None:
         """List everything now and at each resync, and have it all looked at, spread over half of the time.
 
-        A kind that is not served is asked for again soon: when its CRD comes, nobody tells of it.
+        A kind that is not served is asked for again soon, until the watch has told of one of its objects: when its CRD
+        comes nobody tells of it, and kopf, which looks at that moment, may find it not served yet.
         """
-        due, missing = 0.0, frozenset[str]()
+        due = 0.0
         while True:
             resync = self._world.settings.resync
             everything = time.monotonic() >= due
             try:
                 if everything:
-                    missing = await self._list(_KINDS, spread=resync / 2 if self.listed else 0.0)
+                    await self._list(_KINDS, spread=resync / 2 if self.listed else 0.0)
                     self.listed = True
                     due = time.monotonic() + resync * random.uniform(0.9, 1.1)  # noqa: S311 - only spreads load
                 else:
-                    missing = await self._list(missing, spread=0.0)
+                    await self._list(self._unwatched, spread=0.0)
                 pause = max(0.0, due - time.monotonic())
-                pause = min(_SOON, pause) if missing else pause
+                pause = min(_SOON, pause) if self._unwatched else pause
             except (Problem, ApiError) as error:
                 _log.warning("objects could not be listed: %s", error)
                 pause = min(_SOON, resync)
@@ -102,9 +105,9 @@ class Watched:
                 except (Problem, ApiError):
                     self._owed.pop(key, None)  # the CRD or the API server is away: that is not the watch's fault
 
-    async def _list(self, plurals: Collection[str], *, spread: float) -> frozenset[str]:
-        """List these kinds; gives those that are not served. Such a kind is left as it was: an empty answer would look
-        like a deletion of everything.
+    async def _list(self, plurals: Collection[str], *, spread: float) -> None:
+        """List these kinds. One that is not served is left as it was: an empty answer would look like a deletion of
+        everything.
 
         Runs and databases are noted first, so that what they are on knows them when it is looked at; servers are worked
         on first.
@@ -137,7 +140,7 @@ class Watched:
             else:
                 self._world.enqueue(key)
         self._missing = self._missing - set(plurals) | missing
-        return frozenset(missing)
+        self._unwatched |= missing
 
     def _owe(self, key: Key, version: int) -> None:
         if self._delivered.get(key, -1) < version and key not in self._owed:
