@@ -230,8 +230,8 @@ async def test_a_missing_crd_drops_nothing(watched, cluster, world, enqueued, pl
 async def test_without_the_crd_of_runs_databases_and_servers_are_listed(watched, cluster, world, enqueued):
     cluster.objects = {key: body(key) for key in (ORDERS, MAIN)}
     cluster.failures[collection(MIGRATION_RUNS)] = NO_CRD
-    missing = await watched._list((MIGRATION_RUNS, SERVICE_DATABASES, DATABASE_SERVERS), spread=0.0)
-    assert (missing, enqueued) == ({MIGRATION_RUNS}, [MAIN, ORDERS])
+    await watched._list((MIGRATION_RUNS, SERVICE_DATABASES, DATABASE_SERVERS), spread=0.0)
+    assert (watched._missing, enqueued) == ({MIGRATION_RUNS}, [MAIN, ORDERS])
 
 
 async def test_a_database_that_becomes_ready_or_gets_another_spec_has_its_runs_looked_at(watched, enqueued):
@@ -280,9 +280,10 @@ async def test_listing_goes_on_after_a_failure(watched, cluster, two_pauses):
     assert watched.listed
 
 
+@pytest.mark.parametrize("is_told", [False, True])
 @pytest.mark.parametrize("plural", [SERVICE_DATABASES, DATABASE_SERVERS])
-async def test_a_kind_that_was_missing_is_listed_again_soon_and_alone(
-    watched, cluster, world, enqueued, two_pauses, caplog, plural
+async def test_a_kind_that_was_missing_is_listed_soon_and_alone_until_the_watch_tells_of_it(
+    watched, cluster, world, enqueued, two_pauses, caplog, plural, is_told
 ):
     cluster.objects = {key: body(key) for key in (ORDERS, MAIN)}
     cluster.failures[collection(plural)] = NO_CRD
@@ -291,14 +292,17 @@ async def test_a_kind_that_was_missing_is_listed_again_soon_and_alone(
         cluster.failures.clear()
         assert enqueued == [key for key in (ORDERS, MAIN) if key.plural != plural]
         enqueued.clear()
+        if is_told:
+            (key,) = (key for key in (ORDERS, MAIN) if key.plural == plural)
+            watched.seen(key, body(key))
 
     two_pauses.at_first = its_crd_comes
     with pytest.raises(asyncio.CancelledError):
         await watched.keep_listing()
-    soon, at_the_resync = two_pauses.seconds
+    soon, then = two_pauses.seconds
     assert soon == 5.0
-    assert 535.0 <= at_the_resync <= 660.0
-    assert enqueued == [key for key in (ORDERS, MAIN) if key.plural == plural]
+    assert 535.0 <= then <= 660.0 if is_told else then == 5.0
+    assert enqueued == ([] if is_told else [key for key in (ORDERS, MAIN) if key.plural == plural])
     assert [record.getMessage() for record in caplog.records] == [f"the CRD {plural}.servicedb.io is not installed"]
 
 

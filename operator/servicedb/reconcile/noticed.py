@@ -82,7 +82,7 @@ class Watched:
                     self.listed = True
                     due = time.monotonic() + resync * random.uniform(0.9, 1.1)  # noqa: S311 - only spreads load
                 else:
-                    await self._list(self._unwatched, spread=0.0)
+                    await self._list(frozenset(self._unwatched), spread=0.0)
                 pause = max(0.0, due - time.monotonic())
                 pause = min(_SOON, pause) if self._unwatched else pause
             except (Problem, ApiError) as error:
