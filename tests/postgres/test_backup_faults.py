@@ -374,17 +374,25 @@ def test_no_superuser_restores_anything(database, target, store):
         assert (restored.outcome, restored.reason) == ("Terminal", "SuperuserRefused")
 
 
-def test_no_password_is_in_an_argument_of_any_process(database, tmp_path):
-    seen: list[bytes] = []
+def test_no_password_is_in_an_argument_of_any_process(database, store):
+    seen: set[bytes] = set()
+    over = threading.Event()
 
     def look() -> None:
-        for process in Path("/proc").glob("[0-9]*/cmdline"):
-            try:
-                seen.append(process.read_bytes())
-            except OSError:
-                continue
+        while not over.is_set():
+            for process in Path("/proc").glob("[0-9]*/cmdline"):
+                try:
+                    seen.add(process.read_bytes())
+                except OSError:
+                    continue
 
-    assert database.backed_up(Meddling(tmp_path / "store", "data-1", look)).outcome == "Succeeded"
+    looking = threading.Thread(target=look)
+    looking.start()
+    try:
+        assert database.backed_up(store).outcome == "Succeeded"
+    finally:
+        over.set()
+        looking.join()
     assert any(b"--snapshot=" in one for one in seen)
     assert not any(b"of-the-tests-alone" in one for one in seen)
 
