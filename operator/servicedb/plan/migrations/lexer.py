@@ -115,7 +115,7 @@ def cut(script: bytes, *, ends_statement: re.Pattern[str] | None = None) -> Cut:
 
 
 def tokens(text: bytes) -> Iterator[tuple[str, str]]:
-    """The tokens of `text`, each with its kind, spaces too. Of a comment or a string in dollars only the begin is one."""
+    """The tokens of `text`, each with its kind, spaces too. Of a comment or a dollar string only the begin is one."""
     position = 0
     while position < len(text):
         token = _TOKEN.match(text, position)

@@ -116,7 +116,7 @@ def _partitions(connection: Connection[Any], oid: int) -> tuple[Partition, ...]:
 
 
 def span_of(bound: str | None) -> Span | None:
-    """What pg_get_expr() gives of relpartbound; None for the default partition, and for other bounds than of one column."""
+    """What pg_get_expr() gives of relpartbound; None for the default partition and bounds of other kinds."""
     found = _BOUND.fullmatch(bound or "")
     return None if found is None else Span(_time(found["low"]), _time(found["high"]))
 
