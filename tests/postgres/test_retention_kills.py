@@ -102,4 +102,4 @@ def test_killed_anywhere_nothing_is_lost_and_nothing_is_twice(database, root, mo
     assert process.exitcode == -signal.SIGKILL or (process.exitcode == 0 and moment > MOMENTS - 5)
     assert again.exitcode == 0
     rows = database.archived(root, COLUMNS) + database.left(COLUMNS)
-    assert sorted(rows) == sorted(f"{id}\t{kind}" for id, kind in writers.model.items())
+    assert sorted(rows) == sorted(f"{key}\t{kind}" for key, kind in writers.model.items())
