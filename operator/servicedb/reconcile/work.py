@@ -257,7 +257,8 @@ def note_look(work: Work, seen: ServerScan, awaited: tuple[str, ...], isolation:
 def _version(work: Work, seen: ServerScan) -> object:
     """What a look inside depends on."""
     sharing = shared(work.wanted, seen).shared_with
-    return work.sdb.metadata.generation, seen.databases[work.wanted.database].changes, sharing
+    named = (work.wanted.groups, tuple(overridden(work.wanted)))  # by objects of other kinds, too
+    return work.sdb.metadata.generation, seen.databases[work.wanted.database].changes, sharing, named
 
 
 async def check_before(work: Work, connection: Session, seen: ServerScan) -> None:
