@@ -7,10 +7,9 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import click
 
-from servicedb.job_command import ENDING, STORE, end
+from servicedb.job_command import ENDING, STORE, Duration, end, together
 from servicedb.jobs.prune.prune import Request, Result
 from servicedb.jobs.prune.prune import prune as run_pruning
-from servicedb.migrate_options import Duration, together
 from servicedb.plan.backups.prune import Held
 from servicedb.plan.backups.retention import Retention
 from servicedb.store.location import open_store

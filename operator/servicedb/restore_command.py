@@ -5,14 +5,13 @@ from typing import Any, NoReturn
 
 import click
 
-from servicedb.backup_options import DATABASE, SOURCE, connection, watched
-from servicedb.job_command import ENDING, STORE, end
+from servicedb.backup_options import DATABASE, SOURCE, watched
+from servicedb.job_command import ENDING, STORE, connection, end, together
 from servicedb.jobs.restore.request import Request, Result
 from servicedb.jobs.restore.restore import restore as run_restore
 from servicedb.jobs.restore.scratch import in_scratch
 from servicedb.jobs.restore.verify import read_assertions
 from servicedb.jobs.restore.verify import verify as run_verify
-from servicedb.migrate_options import together
 from servicedb.store.location import open_store
 
 _ROLES = click.option(

@@ -22,10 +22,9 @@ from servicedb.plan.backups.entries import key_of, shown_seconds
 from servicedb.plan.backups.location import location, same_place
 from servicedb.plan.backups.pod import KEY, Owner, Task, hashed_name, job
 from servicedb.plan.backups.progress import Ended, ended
-from servicedb.plan.backups.result import ended_at
 from servicedb.plan.conditions import READY, RECONCILING, Finding, as_before, condition_of, of_problem
+from servicedb.plan.job_status import ended_at, waiting_for
 from servicedb.plan.marker import Restored
-from servicedb.plan.migration_result import waiting_for
 from servicedb.plan.migration_standing import SUCCEEDED
 from servicedb.plan.restore_waits import waits_for
 from servicedb.plan.steps import BeginWork, EndWork

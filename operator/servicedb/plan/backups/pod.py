@@ -9,13 +9,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
-from servicedb.api.common import API_VERSION, GROUP
+from servicedb.api.common import API_VERSION, GROUP, MANAGED_BY
 from servicedb.api.migration_job import JobSettings
 from servicedb.api.strings import Duration
 from servicedb.plan.backups.location import Location
 from servicedb.plan.job_pod import (
     CREDENTIALS,
-    MANAGED_BY,
     Endpoint,
     annotation_files,
     command_container,

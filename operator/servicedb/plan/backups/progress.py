@@ -10,8 +10,8 @@ from servicedb.api.database_backup import DatabaseBackup
 from servicedb.errors import Problem, Retryable
 from servicedb.plan.backups.entries import Entry, facts_of, is_stored, key_of, newest
 from servicedb.plan.backups.pod import DATABASE, KEY, PLACE, WORK
-from servicedb.plan.backups.result import Told, ended_at, told_by
-from servicedb.plan.migration_result import job_state
+from servicedb.plan.backups.result import Told, told_by
+from servicedb.plan.job_status import ended_at, job_state
 
 _OF_JOB = "batch.kubernetes.io/controller-uid"
 _LOST = "ResultLost"
