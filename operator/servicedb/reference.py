@@ -14,8 +14,15 @@ HEADER: Final = (
 
 ANNOTATIONS: Final = {
     RECONCILE_AT: (
-        ("DatabaseServer", "ServiceDatabase", "MigrationRun", "BackupSchedule", "DatabaseBackup", "DatabaseRestore",
-         "RetentionPolicy"),
+        (
+            "DatabaseServer",
+            "ServiceDatabase",
+            "MigrationRun",
+            "BackupSchedule",
+            "DatabaseBackup",
+            "DatabaseRestore",
+            "RetentionPolicy",
+        ),
         "Any new value has the object looked at at once, all of it.",
     ),
     ROTATE_AT: (("ServiceDatabase",), "Any new value has all credentials of the object renewed."),

@@ -77,6 +77,9 @@ class RetentionPolicyHandled(Part):
 
     reconcile_at: Handled = None
     run_at: Handled = None
+    planned_generation: Annotated[
+        int | None, Field(description="The metadata.generation that was last looked at in mode Plan.", ge=0)
+    ] = None
     ran_for: Annotated[
         AwareDatetime | None, Field(description="The time of spec.schedule that was last run for, or left out.")
     ] = None

@@ -1,4 +1,4 @@
-"""What objects of other kinds ask of the ServiceDatabases of their namespace: logins for backups, a restore, retention."""
+"""What objects of other kinds ask of the ServiceDatabases of their namespace: logins for their work."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -13,8 +13,8 @@ class Asking:
     """An object, and the ServiceDatabases that it asks for the login `login`: by their names, or by all of `labels`.
 
     `since` and `uid` tell which of two asked first. `failed`: a restore that came to its end without success; it keeps
-    what it was let into, and gets nothing new. `key` is that of the backup that a restore is of. `tables`, by schema and
-    name, are those whose rows a policy archives and deletes.
+    what it was let into, and gets nothing new. `key` is that of the backup that a restore is of. `tables` (schema and
+    name) are those whose rows a policy archives and deletes.
     """
 
     login: str

@@ -18,8 +18,8 @@ _HASH = 10
 _READ_ONLY = {"default_transaction_read_only": "on"}
 _READS_LARGE_OBJECTS = {"lo_compat_privileges": "on"}
 _DELETES = frozenset({"SELECT", "UPDATE", "DELETE"})
-"""What it takes to delete rows that were locked beforehand. Source: PostgreSQL documentation, SELECT, "The Locking
-Clause" (FOR UPDATE needs UPDATE)."""
+"""What it takes to delete rows that were locked before (FOR UPDATE needs UPDATE). Source: PostgreSQL documentation,
+SELECT, "The Locking Clause"."""
 
 Table = tuple[str, str]
 """Schema and name."""
@@ -92,9 +92,7 @@ def _retention(names: RoleNames, object_name: str, tables: frozenset[Table]) -> 
         secret_name(object_name, RETAIN),
         overrides=dict.fromkeys(sorted(tables), _DELETES),
     )
-    yield Login(
-        PARTITION, names.pair(PARTITION), Access.OWNER, names.owner, secret_name(object_name, PARTITION)
-    )
+    yield Login(PARTITION, names.pair(PARTITION), Access.OWNER, names.owner, secret_name(object_name, PARTITION))
 
 
 def secret_name(object_name: str, role: str) -> str:

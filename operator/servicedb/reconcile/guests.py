@@ -98,7 +98,9 @@ def _concerning(sdb: ServiceDatabase, asking: Iterable[Asking]) -> list[Asking]:
 def _there(sdb: ServiceDatabase, server: Server) -> set[str]:
     """Which of these logins the database has, and is not about to lose."""
     there = {row.name for row in sdb.status.roles} & _ASKED_FOR
-    return there | {role for role, note in noted_guests(sdb, server).items() if note.retire_at is None and role in _ASKED_FOR}
+    return there | {
+        role for role, note in noted_guests(sdb, server).items() if note.retire_at is None and role in _ASKED_FOR
+    }
 
 
 def noted_guests(sdb: ServiceDatabase, server: Server) -> dict[str, RoleNote]:

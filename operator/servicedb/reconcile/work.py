@@ -17,6 +17,7 @@ from servicedb.plan.inside import check_extensions, following_schemas
 from servicedb.plan.leaving import departure_steps, leaving
 from servicedb.plan.lines import drift_line
 from servicedb.plan.memberships import membership_steps, wanted_memberships
+from servicedb.plan.objects import overridden
 from servicedb.plan.observed import ServerScan
 from servicedb.plan.repairs import repairs
 from servicedb.plan.roles import role_steps
