@@ -29,8 +29,7 @@ HISTORY_SCHEMA = "servicedb_migrations"
 as the owner, on the way back."""
 
 RETENTION_SCHEMA = "servicedb_retention"
-"""Where each database keeps what was archived and deleted of it, shut to everybody but the owner role and the login
-that does so."""
+"""Where each database keeps the ledger of what was archived and deleted: appended to, and never changed."""
 
 RESTORE_SCHEMA = "servicedb_restore"
 """Stands in a database while a restore into it has not come to its end."""

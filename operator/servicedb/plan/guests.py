@@ -18,7 +18,7 @@ _HASH = 10
 _READ_ONLY = {"default_transaction_read_only": "on"}
 _READS_LARGE_OBJECTS = {"lo_compat_privileges": "on"}
 _DELETES = frozenset({"SELECT", "UPDATE", "DELETE"})
-"""What it takes to delete rows that were locked before (FOR UPDATE needs UPDATE). Source: PostgreSQL documentation,
+"""What it takes to delete rows that were locked before (FOR UPDATE takes UPDATE). Source: PostgreSQL documentation,
 SELECT, "The Locking Clause"."""
 
 Table = tuple[str, str]

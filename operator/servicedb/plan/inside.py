@@ -27,7 +27,10 @@ _READ_WRITE = {
 }
 _READ_ONLY = {"SCHEMAS": ("USAGE",), "TABLES": ("SELECT",), "SEQUENCES": ("SELECT",)}
 
-_BY_ACCESS = {Access.READ_WRITE: _READ_WRITE, Access.NAMED_TABLES: {"SCHEMAS": ("USAGE",)}}
+_BY_ACCESS: Mapping[Access, Mapping[str, tuple[str, ...]]] = {
+    Access.READ_WRITE: _READ_WRITE,
+    Access.NAMED_TABLES: {"SCHEMAS": ("USAGE",)},
+}
 
 _OWNER_AT_BIRTH = "pg_database_owner"
 """Who owns schema public in template0 from PostgreSQL 15 on: nobody but the admin has made anything there yet."""

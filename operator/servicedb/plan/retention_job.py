@@ -25,15 +25,17 @@ class Logins:
     owner: str
 
 
-def task(policy: RetentionPolicy, logins: Logins, endpoint: Endpoint, image: str, proof: Proof | None) -> Task:
-    """What the pod does, by the policy's mode."""
+def task(
+    policy: RetentionPolicy, name: str, logins: Logins, endpoint: Endpoint, image: str, proof: Proof | None
+) -> Task:
+    """What the pod of the Job `name` does, by the policy's mode. All pods of that name go on with one run."""
     spec, metadata = policy.spec, policy.metadata
     places = locations(spec.archive, "Write") if spec.archive is not None else []
     plans = spec.mode == "Plan"
     return Task(
         work="retain",
         owner=Owner("RetentionPolicy", metadata.namespace, metadata.name, metadata.uid),
-        arguments=tuple(_plan() if plans else _run(policy, places, proof)),
+        arguments=tuple(_plan() if plans else _run(policy, name, places, proof)),
         image=image,
         settings=spec.job,
         deadline=_deadline(policy),
@@ -57,7 +59,7 @@ def _common() -> Iterator[str]:
     yield "--termination-log=/dev/termination-log"
 
 
-def _run(policy: RetentionPolicy, places: Sequence[Location], proof: Proof | None) -> Iterator[str]:
+def _run(policy: RetentionPolicy, name: str, places: Sequence[Location], proof: Proof | None) -> Iterator[str]:
     spec = policy.spec
     yield from ("retain", "run")
     yield from _common()
@@ -72,6 +74,7 @@ def _run(policy: RetentionPolicy, places: Sequence[Location], proof: Proof | Non
     if proof is not None:
         yield f"--backup-digest={proof.digest}"
         yield f"--backup-time={proof.time.isoformat()}"
+    yield f"--run={name}"
     yield f"--wait={_seconds(spec.starting_deadline.timedelta)}"
 
 

@@ -29,7 +29,7 @@ def ended(run: Ended) -> list[Finding]:
     if problem is not None:
         return [Finding(LAST_RUN, "False", problem.reason, problem.message), *_ahead(run)]
     message = run.told.text("message") or "the latest run has come to its end"
-    return [Finding(LAST_RUN, "True", run.told.text("reason") or "Done", message), *_ahead(run)]
+    return [Finding(LAST_RUN, "True", run.told.text("reason") or "Retained", message), *_ahead(run)]
 
 
 def problem_of(run: Ended) -> Problem | None:
@@ -42,10 +42,11 @@ def problem_of(run: Ended) -> Problem | None:
 
 def _ahead(run: Ended) -> Iterator[Finding]:
     """Whether partitions are made ahead, where the run has looked at that."""
-    problem = run.told.values.get("partitions_problem")
-    if isinstance(problem, Mapping):
-        yield Finding(AHEAD, "False", str(problem.get("reason")), str(problem.get("message")))
-    elif run.told.problem is None:
+    ahead = run.told.values.get("partitionsAhead")
+    if ahead is False:
+        said = [str(one["problem"]) for one in run.told.parts("rules") if one.get("problem")]
+        yield Finding(AHEAD, "False", "NotMade", "; ".join(said) or "the latest run could not make all partitions")
+    elif ahead is True:
         yield Finding(AHEAD, "True", "Made", "partitions are made ahead as far as spec.rules says")
 
 
@@ -96,8 +97,8 @@ def last_run(run: Ended) -> dict[str, Any]:
     return {
         "started": run.job["metadata"]["creationTimestamp"],
         "completed": shown(run.at),
-        "archivedRows": _total(run, rules, "archivedRows", "archived_rows"),
-        "deletedRows": _total(run, rules, "deletedRows", "deleted_rows"),
+        "archivedRows": _total(rules, "archivedRows"),
+        "deletedRows": _total(rules, "deletedRows"),
         **({"rules": rules} if rules else {}),
     }
 
@@ -108,10 +109,8 @@ def plan(run: Ended) -> dict[str, Any]:
     return {"at": shown(run.at), **({"rules": rules} if rules else {})}
 
 
-def _total(run: Ended, rules: Sequence[Mapping[str, Any]], name: str, told_as: str) -> int:
-    """The message says the whole: its list of rules may have been cut."""
-    told = run.told.number(told_as)
-    return told if told is not None else sum(rule.get(name, 0) for rule in rules)
+def _total(rules: Sequence[Mapping[str, Any]], name: str) -> int:
+    return sum(rule.get(name, 0) for rule in rules)
 
 
 _Rule = TypeVar("_Rule", RuleRun, RulePlan)

@@ -140,7 +140,7 @@ async def _carry_out(seen: Seen, run: Due) -> float | None:
         await jobs.delete(seen.world.kube, dict(failed.job))
         raise TryAgain from problem
     try:
-        task = await ground(seen.policy, seen.world)
+        task = await ground(seen.policy, run.name, seen.world)
     except Retryable as problem:
         await _report(seen, with_problem([], problem))
         raise TryAgain from problem

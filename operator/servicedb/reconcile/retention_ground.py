@@ -21,8 +21,8 @@ async def rests_because(policy: RetentionPolicy, world: World) -> str | None:
     return waits_because(await _database(policy, world))
 
 
-async def ground(policy: RetentionPolicy, world: World) -> Task:
-    """The task of a run that may begin. Raises Retryable while something it needs is not there."""
+async def ground(policy: RetentionPolicy, name: str, world: World) -> Task:
+    """The task of the run `name`, which may begin. Raises Retryable while something it needs is not there."""
     database = await _database(policy, world)
     check_ready(database, migrates=False)
     restore = database.status.restore
@@ -37,7 +37,7 @@ async def ground(policy: RetentionPolicy, world: World) -> Task:
     await check_service_account(world, policy.metadata.namespace, policy.spec.job.service_account_name)
     found = await _proof(policy, database, world) if policy.spec.mode == "Apply" else None
     where = endpoint(world, database.spec.server_ref.name, database.status.database_name or "")
-    return task(policy, logins, where, await image(world), found)
+    return task(policy, name, logins, where, await image(world), found)
 
 
 async def _database(policy: RetentionPolicy, world: World) -> ServiceDatabase:
