@@ -18,8 +18,8 @@ _HASH = 10
 _READ_ONLY = {"default_transaction_read_only": "on"}
 _READS_LARGE_OBJECTS = {"lo_compat_privileges": "on"}
 _DELETES = frozenset({"SELECT", "UPDATE", "DELETE"})
-"""What it takes to delete rows that were locked before (FOR UPDATE takes UPDATE). Source: PostgreSQL documentation,
-SELECT, "The Locking Clause"."""
+"""What it takes to delete rows that were locked before (FOR UPDATE needs UPDATE). Source: PostgreSQL
+documentation, SELECT, "The Locking Clause"."""
 
 Table = tuple[str, str]
 """Schema and name."""
@@ -28,8 +28,8 @@ Table = tuple[str, str]
 @dataclass(frozen=True, slots=True)
 class Guests:
     """`reads`: how the login for backups reads, None while nobody backs the database up. `restore`: the UID of the
-    DatabaseRestore that has the database to itself. `retain`: the tables whose rows are archived and deleted, None while
-    no RetentionPolicy names the database."""
+    DatabaseRestore that has the database to itself. `retain`: the tables whose rows are archived and deleted, None
+    while no RetentionPolicy names the database."""
 
     reads: Access | None = None
     restore: str | None = None
