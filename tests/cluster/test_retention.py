@@ -104,7 +104,8 @@ def test_a_second_policy_on_a_table_is_refused_and_a_plan_only_looks(vault: Vaul
     before = rows(vault)
     policy(vault, "another")
     refused = vault.wait("RetentionPolicy", "another", of="Stalled", status="True", reason="Duplicate")
-    assert 'RetentionPolicy "daily" has a rule for table public.readings' in json.dumps(refused["status"])
+    said = (condition(refused, "Stalled") or {})["message"]
+    assert 'RetentionPolicy "daily" has a rule for table public.readings' in said
     vault.objects.delete("RetentionPolicy", "another", vault.namespace)
     vault.change("RetentionPolicy", "daily", {"spec": {"mode": "Plan", "rules": [RULE | {"archiveAfter": "10d"}]}})
 
