@@ -259,16 +259,15 @@ class _Cutter:
         if rest is None:
             raise NotSql(line, "COPY ... FROM stdin has to be the last statement of its line: its data begin below it")
         begin = rest.end()
-        end = begin
-        while True:
-            if (found := self._script.find(b"\\.", end)) < 0:
-                raise NotSql(line, "the data of COPY ... FROM stdin have no end; end them with a line that is only \\.")
-            after = self._script[found + 2 : found + 4]
-            ends_line = after[:1] in (b"", b"\n") or after in (b"\r\n", b"\r")
-            if ends_line and (found == begin or self._script[found - 1 : found] == b"\n"):
-                self._position = found + 2
-                return memoryview(self._script)[begin:found]
-            end = found + 2
+        end = begin - 1
+        # With the line feed before it: the longer what is looked for, the more of the data is skipped.
+        while (found := self._script.find(b"\n\\.", end)) >= 0:
+            end = found + 3
+            after = self._script[end : end + 2]
+            if after[:1] in (b"", b"\n") or after in (b"\r\n", b"\r"):
+                self._position = end
+                return memoryview(self._script)[begin : found + 1]
+        raise NotSql(line, "the data of COPY ... FROM stdin have no end; end them with a line that is only \\.")
 
     def _line_of(self, position: int) -> int:
         """The line of `position`, counted on from the last one that was asked for."""
