@@ -24,10 +24,12 @@ class RuleRun(Part):
     archived_bytes: Annotated[_Rows, Field(description="How many bytes that took in the archive.")] = 0
     partitions_created: Annotated[_Rows, Field(description="How many partitions were made ahead.")] = 0
     partitions_dropped: Annotated[_Rows, Field(description="How many partitions were dropped.")] = 0
-    rows_without_time: Annotated[
-        int | None, Field(description="How many rows have NULL as their time, and stay for good.", ge=0)
+    archives_dropped: Annotated[_Rows, Field(description="How many objects left the archive.")] = 0
+    null_times: Annotated[_Rows, Field(description="How many rows have NULL as their time, and stay for good.")] = 0
+    oldest: Annotated[
+        str | None, Field(description="Time of the oldest row that is left, as the server shows it.", max_length=64)
     ] = None
-    oldest: Annotated[AwareDatetime | None, Field(description="Time of the oldest row that is left.")] = None
+    problem: Annotated[Line | None, Field(description="Why not all of it was done.")] = None
 
 
 class RetentionRun(Part):
@@ -49,7 +51,9 @@ class RulePlan(Part):
     table: _Table
     rows: Annotated[_Rows, Field(description="How many rows are due.")] = 0
     bytes_: Annotated[_Rows, Field(alias="bytes", description="About how many bytes they are.")] = 0
-    oldest: Annotated[AwareDatetime | None, Field(description="Time of the oldest row.")] = None
+    oldest: Annotated[
+        str | None, Field(description="Time of the oldest row, as the server shows it.", max_length=64)
+    ] = None
     index: Annotated[
         str | None,
         Field(description="The index that finds the rows. Left out: each batch reads the table.", max_length=63),
@@ -77,6 +81,9 @@ class RetentionPolicyHandled(Part):
 
     reconcile_at: Handled = None
     run_at: Handled = None
+    planned_generation: Annotated[
+        int | None, Field(description="The metadata.generation that was last looked at in mode Plan.", ge=0)
+    ] = None
     ran_for: Annotated[
         AwareDatetime | None, Field(description="The time of spec.schedule that was last run for, or left out.")
     ] = None
