@@ -102,12 +102,16 @@ def content(path: Path) -> str:
         return reader.read().decode()
 
 
-def policy(*rules: str, **spec: Any) -> RetentionPolicySpec:
-    """A policy with these rules, each as YAML in braces."""
+def policy(*rules: str, **spec: str) -> RetentionPolicySpec:
+    """A policy with these rules, each as YAML without its braces."""
+    return policy_spec(written(*rules, **spec))
+
+
+def written(*rules: str, **spec: str) -> str:
+    """The same as YAML."""
     lines = [f"- {{{rule}}}" for rule in rules]
     others = [f"{name}: {value}" for name, value in spec.items()]
-    archive = "archive: {storage: {volume: {claimName: archive}}}"
-    return policy_spec("\n".join([archive, *others, "rules:", *lines]))
+    return "\n".join(["archive: {storage: {volume: {claimName: archive}}}", *others, "rules:", *lines])
 
 
 @contextlib.contextmanager

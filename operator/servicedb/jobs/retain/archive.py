@@ -60,16 +60,16 @@ class Archives:
         upload.end()
         failure.check()
         for store in self.stores:
-            check_stored(store, key, part.written)
+            check_stored(store, key, part.written.size_bytes, part.written.sha256)
         return Stored(key, part.written)
 
 
-def check_stored(store: Store, key: str, written: Written) -> None:
+def check_stored(store: Store, key: str, size_bytes: int, sha256: str) -> None:
     """Read the object back. Raises Retryable where it is not what was written."""
     read = Written()
     for chunk in store.read(key):
         read.add(chunk)
-    if (read.size_bytes, read.sha256) != (written.size_bytes, written.sha256):
+    if (read.size_bytes, read.sha256) != (size_bytes, sha256):
         raise Retryable(
             "ArchiveDiffers",
             f"{store.location} gives {key} back as something else than what was stored; nothing was deleted",

@@ -4,8 +4,10 @@ Killed anywhere, the next pod goes on from what the ledger says.
 """
 
 import time
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import TypeVar
 
 from servicedb.api.retention_policy import RetentionPolicySpec
 from servicedb.errors import Problem, Retryable, Terminal
@@ -13,7 +15,10 @@ from servicedb.jobs.backup.stream import Encoding
 from servicedb.jobs.encoding import recipients
 from servicedb.jobs.progress import SILENT, Progress
 from servicedb.jobs.retain.archive import Archives
+from servicedb.jobs.retain.expiry import drop_archives
+from servicedb.jobs.retain.first import archive_ahead, delete_archived
 from servicedb.jobs.retain.ground import Ground, TimeUp
+from servicedb.jobs.retain.parts import drop_over, make_ahead
 from servicedb.jobs.retain.plain import delete_only, move_rows
 from servicedb.jobs.retain.request import Request, Result, RuleResult
 from servicedb.plan.retention.gate import gate_fault
@@ -86,47 +91,83 @@ def checked_rules(spec: RetentionPolicySpec) -> list[Rule]:
 def _follow_all(
     request: Request, spec: RetentionPolicySpec, rules: Sequence[Rule], ground: Ground, result: Result
 ) -> None:
-    """A rule that is refused, or fails, holds up no other; the first problem is the run's."""
-    first: Problem | None = None
+    """Partitions ahead come first: they wait for no store and no backup. A rule that is refused, or fails, holds up no
+    other; the first problem is the run's."""
     result.rules = [RuleResult(table=str(rule.name)) for rule in rules]
-    tables: list[Table | None] = []
-    for rule, said in zip(rules, result.rules, strict=True):
-        with translated():
-            table = observe(ground.sessions.work, rule.name, rule.column)
-        if faults := refusals(rule, table):
-            said.problem = "; ".join(faults)
-            first = first or Terminal("RuleRefused", said.problem)
-            table = None
-        tables.append(table)
-    if (
-        fault := gate_fault(spec.require_backup, request.backup_digest, request.backup_time, ground.run.now)
-    ) is not None:
+    course = _Course(ground, result)
+    found = [course.tried(said, partial(_found, ground, rule)) for rule, said in zip(rules, result.rules, strict=True)]
+    for rule, said, table in zip(rules, result.rules, found, strict=True):
+        if rule.partitioning is not None:
+            made = table is not None and course.tried(said, partial(_made_ahead, ground, rule, table))
+            result.partitions_ahead = result.partitions_ahead and bool(made)
+    required = spec.require_backup
+    if (fault := gate_fault(required, request.backup_digest, request.backup_time, ground.run.now)) is not None:
         raise Retryable("BackupRequired", fault)
-    for rule, said, table in zip(rules, result.rules, tables, strict=True):
-        if table is None:
+    for rule, said, table in zip(rules, result.rules, found, strict=True):
+        if table is None or course.is_over:
             continue
+        course.tried(said, partial(_follow, ground, rule, table))
+    if course.first is not None:
+        raise course.first
+
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class _Course:
+    """Of a run: its first problem, and whether its time is up."""
+
+    ground: Ground
+    result: Result
+    first: Problem | None = None
+    is_over: bool = False
+
+    def tried(self, said: RuleResult, work: Callable[[], T]) -> T | None:
+        """What `work` for a rule gives; None where it failed, which is then noted."""
         try:
-            _follow(ground, rule, table)
+            return work()
         except TimeUp:
-            result.reason = "TimeUp"
-            result.message = "the run lasted as long as spec.limits.maxDuration lets it; the next one goes on"
-            break
+            self.is_over = True
+            self.result.reason = "TimeUp"
+            self.result.message = "the run lasted as long as spec.limits.maxDuration lets it; the next one goes on"
         except Problem as problem:
-            said.problem = problem.message
-            first = first or problem
-            if ground.sessions.work.closed:
-                break
-    if first is not None:
-        raise first
+            said.problem = problem.message if said.problem is None else f"{said.problem}; {problem.message}"
+            self.first = self.first or problem
+            self.is_over = self.is_over or self.ground.sessions.work.closed or self.ground.sessions.owner.closed
+        return None
+
+
+def _found(ground: Ground, rule: Rule) -> Table:
+    """The rule's table. Raises Terminal where nothing of the rule can be done on it."""
+    with translated():
+        table = observe(ground.sessions.work, rule.name, rule.column)
+    faults = refusals(rule, table)
+    if faults or table is None:
+        raise Terminal("RuleRefused", "; ".join(faults))
+    return table
+
+
+def _made_ahead(ground: Ground, rule: Rule, table: Table) -> bool:
+    make_ahead(ground, rule, table)
+    return True
 
 
 def _follow(ground: Ground, rule: Rule, table: Table) -> None:
     before = ground.before(rule.delete_after)
     _check_count(ground, rule, table)
-    if rule.archive_after is None:
+    if rule.partitioning is not None:
+        drop_over(ground, rule, table)
+    elif rule.archive_after is None:
         delete_only(ground, rule, table, before)
+    elif rule.archives_first:
+        archive_ahead(ground, rule, table)
+        if (rest := delete_archived(ground, rule, table, before)) is not None:
+            move_rows(ground, rule, table, min(rest, before))
     else:
         move_rows(ground, rule, table, before)
+    if rule.drop_archive_after is not None:
+        drop_archives(ground, rule, table)
     with translated():
         if ledger.done(ground.sessions.work, ground.run.id).get(rule.name, Summed()).deleted_rows:
             analyze(ground.sessions.owner, rule.name)
@@ -137,7 +178,7 @@ def _check_count(ground: Ground, rule: Rule, table: Table) -> None:
     most = ground.most_rows
     if most is None:
         return
-    with translated():
+    with translated():  # a partition that is over has no rows that are younger
         count = counts.due(ground.sessions.work, rule, table, ground.before(rule.delete_after), most + 1)
     if count > most:
         raise Terminal(

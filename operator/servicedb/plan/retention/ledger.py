@@ -47,9 +47,20 @@ class Archive:
     high: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class Detaching:
+    """A partition that was to be detached: which table it is, and from when on it held no row."""
+
+    partition: Name
+    oid: int
+    low: str | None
+    high: str | None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """One line. `partition` is the table that a line about a partition means, `oid` what it is known by."""
+    """One line. `partition` is the table that a line about a partition means, `oid` what it is known by, `low` and
+    `high` its bounds."""
 
     run: str
     name: Name
@@ -59,6 +70,8 @@ class Entry:
     key: str | None = None
     partition: Name | None = None
     oid: int | None = None
+    low: str | None = None
+    high: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

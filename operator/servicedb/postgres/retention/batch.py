@@ -17,10 +17,10 @@ from servicedb.plan.retention.rule import Name, Rule
 from servicedb.plan.retention.table import Table
 
 
-def over(rule: Rule, table: Table, before: datetime) -> sql.Composed:
-    """The condition that a row is older than `before`, a moment. A time without a zone is taken for one of UTC.
+def over(rule: Rule, table: Table, before: datetime, *, where: bool = True) -> sql.Composed:
+    """The condition that a row is older than `before`, a moment, and that the rule's `where` holds unless left out.
 
-    A row without a time is never over: it is not known how old it is.
+    A time without a zone is taken for one of UTC. A row without a time is never over: it is not known how old it is.
     """
     column = table.column(rule.column)
     assert column is not None
@@ -30,7 +30,7 @@ def over(rule: Rule, table: Table, before: datetime) -> sql.Composed:
     if column.type_name == "date":
         moment = sql.SQL("{}::pg_catalog.date").format(moment)
     condition = sql.SQL("{} < {}").format(sql.Identifier(rule.column), moment)
-    if rule.where is None:
+    if rule.where is None or not where:
         return condition
     return sql.SQL("{} AND (").format(condition) + sql.SQL(rule.where) + sql.SQL("\n)")
 

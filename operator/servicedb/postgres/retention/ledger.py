@@ -12,7 +12,7 @@ from psycopg import Connection, sql
 
 from servicedb.errors import Terminal
 from servicedb.naming import RETENTION_SCHEMA
-from servicedb.plan.retention.ledger import Action, Archive, Entry, Run, Summed, summed
+from servicedb.plan.retention.ledger import Action, Archive, Detaching, Entry, Run, Summed, summed
 from servicedb.plan.retention.rule import Name
 
 _LAYOUT = 1
@@ -151,7 +151,7 @@ def done(connection: Connection[Any], run: str) -> dict[Name, Summed]:
 def add(connection: Connection[Any], entry: Entry) -> None:
     """Write `entry` down, within the transaction that it speaks of."""
     archive, partition = entry.archive, entry.partition
-    of_archive: Sequence[Any] = (entry.key, *[None] * 10)
+    of_archive: Sequence[Any] = (entry.key, *[None] * 8, entry.low, entry.high)
     if archive is not None:
         of_archive = (
             archive.key, archive.raw_bytes, archive.size_bytes, archive.sha256, archive.raw_sha256,
@@ -168,12 +168,46 @@ def add(connection: Connection[Any], entry: Entry) -> None:
     )  # fmt: skip
 
 
-def archives(connection: Connection[Any], name: Name, *, action: Action | None = None) -> list[Archive]:
+def archives(connection: Connection[Any], name: Name) -> list[Archive]:
     """The archives of a table that were not dropped, in the order in which they were made."""
-    chosen: LiteralString = " AND e.action = %s" if action is not None else ""
-    parameters = (name.schema, name.table, *([action] if action is not None else []))
-    rows = connection.execute(_ARCHIVES + chosen + " ORDER BY e.position", parameters).fetchall()
+    rows = connection.execute(_ARCHIVES + " ORDER BY e.position", (name.schema, name.table)).fetchall()
     return [_archive(*row) for row in rows]
+
+
+def windows(connection: Connection[Any], name: Name) -> list[Archive]:
+    """The archives whose rows are not known to have left the table, oldest first."""
+    unsettled: LiteralString = """
+        AND e.action = 'Archived' AND NOT EXISTS (
+            SELECT FROM servicedb_retention.entries d WHERE d.key = e.key AND d.action = 'Deleted')
+        ORDER BY e.position
+    """
+    return [_archive(*row) for row in connection.execute(_ARCHIVES + unsettled, (name.schema, name.table)).fetchall()]
+
+
+def last_window(connection: Connection[Any], name: Name) -> str | None:
+    """The youngest time that was archived before its rows went, as text; None where nothing was."""
+    row = connection.execute(
+        "SELECT high FROM servicedb_retention.entries WHERE schema_name = %s AND table_name = %s "
+        "AND action = 'Archived' ORDER BY position DESC LIMIT 1",
+        (name.schema, name.table),
+    ).fetchone()
+    return None if row is None else row[0]
+
+
+def detaching(connection: Connection[Any], name: Name) -> list[Detaching]:
+    """The partitions of a table that were to be detached, and are not known to be dropped."""
+    rows = connection.execute(
+        """
+        SELECT DISTINCT ON (e.partition_oid) e.partition_schema, e.partition_name, e.partition_oid::int8, e.low, e.high
+        FROM servicedb_retention.entries e
+        WHERE e.schema_name = %s AND e.table_name = %s AND e.action = 'PartitionDetaching' AND NOT EXISTS (
+            SELECT FROM servicedb_retention.entries d
+            WHERE d.action = 'PartitionDropped' AND d.partition_oid = e.partition_oid AND d.position > e.position)
+        ORDER BY e.partition_oid, e.position DESC
+        """,
+        (name.schema, name.table),
+    ).fetchall()
+    return [Detaching(Name(schema, table), oid, low, high) for schema, table, oid, low, high in rows]
 
 
 def _archive(
