@@ -1,0 +1,89 @@
+"""`servicedb retain`: old rows to archives, and out of the database, with or without Kubernetes."""
+
+import os
+import socket
+from typing import Any
+
+import click
+
+from servicedb.backup_options import watched
+from servicedb.job_command import ENDING, end, together
+from servicedb.jobs.retain.request import Request, Result
+from servicedb.jobs.retain.retain import retain as run_retention
+from servicedb.postgres.backups.session import Way
+from servicedb.retain_options import (
+    ARCHIVE,
+    DATABASE,
+    OWNER,
+    POLICY,
+    Moment,
+    check_usage,
+    owner_connection,
+    spec_of,
+    stores_of,
+    way_of,
+)
+from servicedb.tables import print_table
+
+
+@click.group()
+def retain() -> None:
+    """Archive and delete rows by their age.
+
+    Exit code: 0 when it went well, 1 when somebody has to change something, 3 when somebody has to decide, 75 when the
+    same may go well later, 2 when the command line is wrong.
+    """
+
+
+@retain.command()
+@together(*POLICY, *DATABASE, *OWNER, *ARCHIVE)
+@click.option("--backup-digest", metavar="TEXT", help="Digest of the manifest of a backup that stands.")
+@click.option("--backup-time", type=Moment(), help="When that backup was made.")
+@click.option("--run", "run_id", help="Name of this run: the same goes on. Default: host and process.")
+@together(*ENDING)
+def run(**options: Any) -> None:
+    """Follow a policy's rules.
+
+    Rows are deleted in small batches, each only when its rows stand in an archive that was read back. Ended anywhere,
+    nothing is lost and nothing is twice.
+    """
+    check_usage(options)
+    owner = owner_connection(options["owner_dsn"], options["owner_secret"])
+    way = way_of(options["dsn"], options["secret"], options["as_role"], owner)
+    request = Request(
+        run=options["run_id"] or f"{socket.gethostname()}:{os.getpid()}",
+        backup_digest=options["backup_digest"],
+        backup_time=options["backup_time"],
+        level=options["level"],
+        recipients=options["recipients"],
+        wait=None if options["wait"] is None else options["wait"] / 1000,
+    )
+    result = watched(
+        lambda progress: run_retention(
+            request,
+            spec_of(options),
+            way,
+            None if owner is None else Way(owner, options["as_role"]),
+            stores_of(options),
+            progress,
+        ),
+        Result(),
+    )
+    end(result, options["output"], options["termination_log"], lambda: _show(result))
+
+
+def _show(result: Result) -> None:
+    rows = [
+        (
+            one.table,
+            str(one.archived_rows),
+            str(one.deleted_rows),
+            str(one.archived_bytes),
+            f"+{one.partitions_created} -{one.partitions_dropped}",
+            one.oldest or "",
+        )
+        for one in result.rules
+    ]
+    print_table(None, ("table", "archived", "deleted", "bytes", "partitions", "oldest left"), rows)
+    if result.message:
+        click.echo(result.message)
