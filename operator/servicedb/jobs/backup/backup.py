@@ -122,7 +122,7 @@ class _Run:
             source.check_files()
             for stream in streams:
                 stream.join()
-            rows = counting.join()
+            rows, known["large_objects_fingerprint"] = counting.join()
             failure.check()
         except BaseException as error:
             failure.set(error)
@@ -211,22 +211,25 @@ class _Run:
 
 
 class _Counting:
-    """Counts rows beside the streams."""
+    """Counts rows beside the streams, and makes the fingerprints of what they dump."""
 
     def __init__(self, source: Source, tables: tuple[Counted, ...], snapshot: Snapshot, failure: Failure) -> None:
         self._rows: tuple[Table, ...] = ()
+        self._large_objects: str | None = None
         self._thread = threading.Thread(
             target=self._count, args=(source, tables, snapshot, failure), name="counts", daemon=True
         )
         self._thread.start()
 
-    def join(self) -> tuple[Table, ...]:
+    def join(self) -> tuple[tuple[Table, ...], str | None]:
+        """The tables, and the fingerprint of the large objects."""
         self._thread.join()
-        return self._rows
+        return self._rows, self._large_objects
 
     def _count(self, source: Source, tables: tuple[Counted, ...], snapshot: Snapshot, failure: Failure) -> None:
         try:
             rows = source.counts(tables, snapshot, lambda: failure.is_set)
+            self._large_objects = None if failure.is_set else source.large_objects(snapshot)
             self._rows = tuple(sorted(rows, key=lambda table: (table.schema_, table.name)))
         except BaseException as error:  # noqa: BLE001 - whatever it was, the others have to end, too
             failure.set(error)

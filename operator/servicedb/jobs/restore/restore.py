@@ -113,8 +113,10 @@ def load(request: Request, backup: Backup, target: Target, connect_to: Connect, 
 
 def compare(request: Request, backup: Backup, loaded: Loaded, target: Target, result: Result) -> None:
     """Note what is otherwise. Raises Terminal where anything is missing."""
-    restored = target.look(loaded.rows)
     scope = Scope(frozenset(request.schemas), tables=bool(request.tables))
+    is_whole = not request.schemas and not request.tables
+    fingerprinted = is_whole and loaded.manifest.large_objects_fingerprint is not None
+    restored = target.look(loaded.rows, large_objects=fingerprinted)
     wrong = faults(loaded.manifest, loaded.objects, restored, scope)
     _note(result, restored, [*wrong, *loaded.lost, *notes(loaded.manifest, loaded.objects, restored, scope)])
     if wrong:
