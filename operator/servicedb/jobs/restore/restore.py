@@ -149,7 +149,7 @@ class _Loading:
         schemas = self.target.schemas()
         names = self.target.names(self.backup.manifest, self.request.roles)
         listed = {
-            section: self._chosen(wanted(entries(self.scripts.listing([schema], section)), objects, schemas, names))
+            section: self._chosen(wanted(self._listed(schema, section), objects, schemas, names))
             for section in (_PRE, _POST)
         }
         self.progress.begin(sum(part.raw_bytes for part in self.backup.manifest.parts))
@@ -167,6 +167,9 @@ class _Loading:
         self._together([self._indexing(schema, group) for group in groups])
         self._run("schema", schema, _POST, rest)
         return rows
+
+    def _listed(self, schema: bytes, section: str) -> Sequence[Entry]:
+        return entries(self.scripts.listing([schema], section, "--verbose"))
 
     def _chosen(self, listed: Sequence[Entry]) -> Sequence[Entry]:
         return listed if self.selection is None else [one for one in listed if one.id in self.selection.entries]
