@@ -8,6 +8,8 @@ import click
 
 from servicedb.backup_options import watched
 from servicedb.job_command import ENDING, end, together
+from servicedb.jobs.retain.plan import Plan
+from servicedb.jobs.retain.plan import plan as run_plan
 from servicedb.jobs.retain.request import Request, Result
 from servicedb.jobs.retain.retain import retain as run_retention
 from servicedb.postgres.backups.session import Way
@@ -17,8 +19,10 @@ from servicedb.retain_options import (
     OWNER,
     POLICY,
     Moment,
+    check_stores,
     check_usage,
     owner_connection,
+    seconds,
     spec_of,
     stores_of,
     way_of,
@@ -48,6 +52,7 @@ def run(**options: Any) -> None:
     nothing is lost and nothing is twice.
     """
     check_usage(options)
+    check_stores(options)
     owner = owner_connection(options["owner_dsn"], options["owner_secret"])
     way = way_of(options["dsn"], options["secret"], options["as_role"], owner)
     request = Request(
@@ -56,7 +61,7 @@ def run(**options: Any) -> None:
         backup_time=options["backup_time"],
         level=options["level"],
         recipients=options["recipients"],
-        wait=None if options["wait"] is None else options["wait"] / 1000,
+        wait=seconds(options["wait"]),
     )
     result = watched(
         lambda progress: run_retention(
@@ -70,6 +75,20 @@ def run(**options: Any) -> None:
         Result(),
     )
     end(result, options["output"], options["termination_log"], lambda: _show(result))
+
+
+@retain.command()
+@together(*POLICY, *DATABASE, *OWNER, *ENDING)
+def plan(**options: Any) -> None:
+    """Show what a run would do now, and what it would cost. Nothing is changed."""
+    check_usage(options)
+    owner = owner_connection(options["owner_dsn"], options["owner_secret"])
+    way = way_of(options["dsn"], options["secret"], options["as_role"], owner)
+    result = watched(
+        lambda progress: run_plan(spec_of(options), way, seconds(options["wait"]), progress),
+        Plan(),
+    )
+    end(result, options["output"], options["termination_log"], lambda: _show_plan(result))
 
 
 def _show(result: Result) -> None:
@@ -87,3 +106,20 @@ def _show(result: Result) -> None:
     print_table(None, ("table", "archived", "deleted", "bytes", "partitions", "oldest left"), rows)
     if result.message:
         click.echo(result.message)
+
+
+def _show_plan(result: Plan) -> None:
+    rows = [
+        (
+            one.table,
+            str(one.rows),
+            str(one.bytes),
+            one.oldest or "",
+            ", ".join(one.partitions_to_create),
+            ", ".join(one.partitions_to_drop),
+        )
+        for one in result.rules
+    ]
+    print_table(None, ("table", "rows to go", "bytes", "oldest", "to create", "to drop"), rows)
+    for line in (line for one in result.rules for line in one.warnings):
+        click.echo(f"warning: {line}")

@@ -74,6 +74,10 @@ def check_usage(options: Mapping[str, Any]) -> None:
     """Raises UsageError where options don't go together."""
     if options["file"] is None and options["policy_spec"] is None:
         raise click.UsageError("name the policy with --policy")
+
+
+def check_stores(options: Mapping[str, Any]) -> None:
+    """Raises UsageError where the places of archives don't go together."""
     if options["copies"] and options["store"] is None:
         raise click.UsageError("name the first location with --store")
     if options["copy_credentials"] and len(options["copy_credentials"]) != len(options["copies"]):
@@ -83,6 +87,10 @@ def check_usage(options: Mapping[str, Any]) -> None:
 def spec_of(options: Mapping[str, Any]) -> RetentionPolicySpec:
     """The policy. Raises Terminal where it is none."""
     return policy_spec(options["policy_spec"] if options["file"] is None else read_policy(options["file"]))
+
+
+def seconds(milliseconds: int | None) -> float | None:
+    return None if milliseconds is None else milliseconds / 1000
 
 
 def way_of(dsn: str | None, secret: Path | None, as_role: str | None, owner: Connect | None) -> Way:

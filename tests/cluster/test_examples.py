@@ -12,7 +12,7 @@ import pytest
 
 from tests.cluster.api_server import ApiServer
 from tests.cluster.harness import Cluster
-from tests.cluster.installation import in_pod, installed, psql, refusal
+from tests.cluster.installation import EXAMPLES, KINDS, in_pod, installed, psql, refusal
 
 KYB: Final = "kyb-platform"
 SHOP: Final = "ecommerce"
@@ -48,6 +48,24 @@ def change(cluster: Cluster, run: str, spec: str) -> None:
 def wait(cluster: Cluster, run: str, kind: str, reason: str) -> None:
     condition = f'jsonpath={{.status.conditions[?(@.type=="{kind}")].reason}}={reason}'
     cluster.kubectl("wait", f"--for={condition}", f"--namespace={KYB}", f"migrationrun/{run}", "--timeout=120s")
+
+
+# all of them
+
+
+@pytest.mark.parametrize("example", [KYB, SHOP, ISP])
+def test_an_example_that_is_applied_again_changes_nothing(examples: Cluster, example: str) -> None:
+    generations = seen(examples, example)
+    again = examples.kubectl("apply", "-k", str(EXAMPLES / example)).splitlines()
+    assert not [line for line in again if not line.endswith(" unchanged")]
+    as_argo_cd = ["apply", "--server-side", "--field-manager=argocd-controller", "-k"]
+    examples.kubectl(*as_argo_cd, str(EXAMPLES / example))  # a second manager, who agrees, meets no conflict
+    assert seen(examples, example) == generations
+
+
+def seen(cluster: Cluster, example: str) -> dict[str, int]:
+    found = json.loads(cluster.kubectl("get", KINDS, f"--namespace={example}", "--output=json"))["items"]
+    return {f"{each['kind']}/{each['metadata']['name']}": each["metadata"]["generation"] for each in found}
 
 
 # ecommerce

@@ -279,6 +279,7 @@ def lines() -> list[tuple[str, ...]]:
             identity=True,
             as_role="onboarding__owner",
             schemas=["public"],
+            tables=["public.applications"],
             roles=[("old__app", "new__app")],
         ),
         command.prune(

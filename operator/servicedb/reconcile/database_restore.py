@@ -83,12 +83,6 @@ def _of_problem(problem: Problem) -> list[Finding]:
 
 async def _carry_out(key: Key, restore: DatabaseRestore, world: World) -> float | None:
     metadata = restore.metadata
-    if restore.spec.tables:
-        raise Terminal(
-            "NotSupported",
-            "spec.tables: this release of servicedb can't do that yet; take it out, or name schemas in another "
-            "DatabaseRestore",
-        )
     source = await _source(restore, world)
     found = await jobs.owned_by(world.kube, key.namespace, metadata.uid)
     name = hashed_name(metadata.name, metadata.uid, "restore")
@@ -158,6 +152,7 @@ async def _task(restore: DatabaseRestore, source: Source, database: ServiceDatab
             identity=source.identity is not None,
             as_role=RoleNames(status.database_name).owner,
             schemas=spec.schemas,
+            tables=spec.tables,
             roles=(),
         ),
         image=await image(world),

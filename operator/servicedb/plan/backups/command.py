@@ -83,6 +83,7 @@ def restore(
     identity: bool,
     as_role: str | None,
     schemas: Iterable[str],
+    tables: Iterable[str],
     roles: Iterable[tuple[str, str]],
 ) -> tuple[str, ...]:
     """Restore `key`. `run` is the same for each Job of one restore; `roles`: those of the backup, and what stands for
@@ -97,6 +98,7 @@ def restore(
         f"--parallel={parallel}",
         *((f"--identity={IDENTITY}/identity",) if identity else ()),
         *(f"--schema={schema}" for schema in schemas),
+        *(f"--table={table}" for table in tables),
         *(f"--role={old}={new}" for old, new in roles),
         *((f"--as-role={as_role}",) if as_role is not None else ()),
     )

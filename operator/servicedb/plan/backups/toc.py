@@ -5,12 +5,13 @@ Source: PostgreSQL documentation, pg_restore, "--use-list".
 
 import re
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from servicedb.plan.backups.objects import Objects
 from servicedb.plan.backups.privileges import Names
 
 _LINE = re.compile(r"(?P<id>[0-9]+); (?P<catalog>[0-9]+) (?P<oid>[0-9]+) (?P<what>.*)")
+_NEEDS = re.compile(r";\tdepends on:(?P<ids>( [0-9]+)+)")
 
 _NAMESPACE = 2615
 """The oid of pg_namespace, which is the same in every release, as are those below."""
@@ -37,18 +38,28 @@ _BY_TABLE = re.compile(r"(INDEX|CONSTRAINT) ")
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A line of the list. `what` begins with the kind; the names in it are cut at no certain place, oids are sure."""
+    """A line of the list. `what` begins with the kind; the names in it are cut at no certain place, oids are sure.
+
+    `id` is its number in the dump, `needs` those of what it depends on: these are in a list made with --verbose alone.
+    """
 
     line: str
     catalog: int
     oid: int
     what: str
+    id: int = 0
+    needs: tuple[int, ...] = ()
 
 
 def entries(listing: str) -> tuple[Entry, ...]:
     """The entries of what `pg_restore --list` writes."""
-    found = (_LINE.fullmatch(line) for line in listing.splitlines())
-    return tuple(Entry(one[0], int(one["catalog"]), int(one["oid"]), one["what"]) for one in found if one)
+    found: list[Entry] = []
+    for line in listing.splitlines():
+        if one := _LINE.fullmatch(line):
+            found.append(Entry(one[0], int(one["catalog"]), int(one["oid"]), one["what"], int(one["id"])))
+        elif found and (needs := _NEEDS.fullmatch(line)):
+            found[-1] = replace(found[-1], needs=tuple(map(int, needs["ids"].split())))
+    return tuple(found)
 
 
 def wanted(listed: Sequence[Entry], objects: Objects, schemas: Collection[str], names: Names) -> tuple[Entry, ...]:

@@ -13,6 +13,7 @@ from psycopg.rows import class_row
 from servicedb.errors import Terminal
 from servicedb.plan.backups.comparison import Restored
 from servicedb.plan.backups.manifest import Extension, Manifest, Table
+from servicedb.plan.backups.manifest import Sequence as SequenceOf
 from servicedb.plan.backups.objects import Objects
 from servicedb.plan.backups.privileges import Names, names
 from servicedb.plan.backups.relations import Counted, counted
@@ -156,6 +157,14 @@ class Target:
         with translated():
             for one in wanted:
                 self._connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(one)))
+
+    def set_sequences(self, wanted: Sequence[SequenceOf]) -> None:
+        """Have them go on from where they had come to."""
+        with translated():
+            for one in wanted:
+                name = sql.Identifier(one.schema_, one.name).as_string(self._connection)
+                query = "SELECT pg_catalog.setval(%s::pg_catalog.regclass, %s, %s)"
+                self._connection.execute(query, (name, one.last_value, one.is_called))
 
     def schemas(self) -> frozenset[str]:
         """Those that there are."""

@@ -39,6 +39,14 @@ def null_times(connection: Connection[Any], rule: Rule, table: Table) -> int:
     )
 
 
+def now(connection: Connection[Any]) -> datetime:
+    """The database's time."""
+    row = connection.execute("SELECT now()").fetchone()
+    assert row is not None
+    at: datetime = row[0]
+    return at
+
+
 def _number(connection: Connection[Any], query: sql.Composed) -> int:
     row = connection.execute(query).fetchone()
     assert row is not None
