@@ -2,16 +2,21 @@
 
 import os
 import socket
+from pathlib import Path
 from typing import Any
 
 import click
 
 from servicedb.backup_options import watched
-from servicedb.job_command import ENDING, end, together
+from servicedb.job_command import ENDING, STORE, connection, end, together
 from servicedb.jobs.retain.plan import Plan
 from servicedb.jobs.retain.plan import plan as run_plan
 from servicedb.jobs.retain.request import Request, Result
+from servicedb.jobs.retain.restore import Request as RestoreRequest
+from servicedb.jobs.retain.restore import Result as RestoreResult
+from servicedb.jobs.retain.restore import restore as run_restore
 from servicedb.jobs.retain.retain import retain as run_retention
+from servicedb.plan.retention.rule import Name
 from servicedb.postgres.backups.session import Way
 from servicedb.retain_options import (
     ARCHIVE,
@@ -19,6 +24,7 @@ from servicedb.retain_options import (
     OWNER,
     POLICY,
     Moment,
+    TableName,
     check_stores,
     check_usage,
     owner_connection,
@@ -27,6 +33,7 @@ from servicedb.retain_options import (
     stores_of,
     way_of,
 )
+from servicedb.store.location import open_store
 from servicedb.tables import print_table
 
 
@@ -89,6 +96,42 @@ def plan(**options: Any) -> None:
         Plan(),
     )
     end(result, options["output"], options["termination_log"], lambda: _show_plan(result))
+
+
+@retain.command()
+@click.option("--table", "name", type=TableName(), required=True, help="The table whose rows are wanted.")
+@click.option("--from", "low", type=Moment(), help="Rows of that time on, such as 2026-01-31. Default: the oldest.")
+@click.option("--to", "high", type=Moment(), help="Rows before that time. Default: the youngest.")
+@click.option("--into", type=TableName(), help="Table to make for them. Default: the table's name with _restored.")
+@click.option(
+    "--identity", type=click.Path(dir_okay=False, path_type=Path), help="File with the age identity of the archives."
+)
+@together(*STORE, *DATABASE, *ENDING)
+def restore(**options: Any) -> None:
+    """Bring archived rows back, into a table beside their own.
+
+    Each archive is checked by its digest and its count; all of them come back, or none.
+    """
+    way = Way(connection(options["dsn"], options["secret"]), options["as_role"])
+    name = options["name"]
+    wanted = RestoreRequest(
+        name=name,
+        into=options["into"] or Name(name.schema, f"{name.table}_restored"),
+        low=options["low"],
+        high=options["high"],
+        identity=options["identity"],
+        wait=seconds(options["wait"]),
+    )
+    result = watched(
+        lambda progress: run_restore(wanted, way, open_store(options["store"], options["store_credentials"]), progress),
+        RestoreResult(),
+    )
+    end(
+        result,
+        options["output"],
+        options["termination_log"],
+        lambda: click.echo(f"{result.rows} rows of {result.table} in {result.into}, from {result.archives} archives"),
+    )
 
 
 def _show(result: Result) -> None:

@@ -11,6 +11,8 @@ from servicedb.api.retention_policy import RetentionPolicySpec
 from servicedb.job_command import CONNECTION, Duration, Folder, connection
 from servicedb.jobs.connection import from_folder
 from servicedb.jobs.retain.policy import policy_spec, read_policy
+from servicedb.plan.identifiers import parsed_name
+from servicedb.plan.retention.rule import Name
 from servicedb.postgres.backups.session import Way
 from servicedb.postgres.migrations.session import Connect
 from servicedb.store.interface import Store
@@ -30,6 +32,20 @@ class Moment(click.ParamType[datetime]):
         except ValueError:
             self.fail(f"{value} is no time; write 2026-01-31 or 2026-01-31T02:00:00Z", param, ctx)
         return at.replace(tzinfo=UTC) if at.tzinfo is None else at
+
+
+class TableName(click.ParamType[Name]):
+    """A table with its schema, as SQL writes it."""
+
+    name = "table"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Name:
+        if isinstance(value, Name):
+            return value
+        parsed = parsed_name(value)
+        if parsed is None or parsed[0] is None:
+            self.fail(f"{value} is no table; write it with its schema, as in public.sessions", param, ctx)
+        return Name(parsed[0], parsed[1])
 
 
 _FILE = click.Path(dir_okay=False, path_type=Path)

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.postgres.conftest import on_versions
 from tests.postgres.retained import Retained, folder, policy, retained
 from tests.postgres.server import Server
 
@@ -58,6 +59,7 @@ def test_rows_that_were_archived_before_go_by_that_archive_where_they_are_as_the
     assert sorted((latest | left).values()) == before
 
 
+@on_versions(18)
 def test_an_archive_that_is_no_longer_there_is_made_again_before_its_rows_go(database, tmp_path):
     fill(database, 150)
     database.as_owner("DELETE FROM events WHERE at > now() - interval '110 days'")
@@ -69,29 +71,84 @@ def test_an_archive_that_is_no_longer_there_is_made_again_before_its_rows_go(dat
     assert lost not in tmp_path.rglob("*.copy.zst")
 
 
-MONTHS = """
-CREATE TABLE metrics (ts timestamptz NOT NULL, host text, value numeric) PARTITION BY RANGE (ts);
-CREATE INDEX ON metrics (ts);
-CREATE TABLE metrics_2020 PARTITION OF metrics FOR VALUES FROM ('2020-01-01 00:00+00') TO ('2021-01-01 00:00+00');
-CREATE TABLE metrics_2021 PARTITION OF metrics FOR VALUES FROM ('2021-01-01 00:00+00') TO ('2022-01-01 00:00+00');
-INSERT INTO metrics SELECT '2020-01-01 00:00+00'::timestamptz + g * interval '6 hours', 'host', g
-FROM generate_series(0, 2900) g;
-"""
-BY_MONTH = "table: public.metrics, column: ts, partition: {interval: Month, premake: 2}, deleteAfter: 90d"
+@on_versions(18)
+def test_rows_without_a_time_are_kept_and_counted(database, tmp_path):
+    database.as_owner("INSERT INTO events (at) VALUES (NULL), (NULL), ('-infinity'), ('infinity')")
+    (rule,) = database.retained(policy(RULE), folder(tmp_path)).rules
+    assert (rule.deleted_rows, rule.null_times) == (1, 2)
+    assert database.value("SELECT count(*) FROM events") == 3
 
 
-@pytest.fixture
-def metrics(server: Server) -> Iterator[Retained]:
-    with retained(server, MONTHS, ["metrics"]) as made:
-        yield made
+@on_versions(18)
+def test_rows_that_somebody_has_locked_are_left_to_the_next_run(database, tmp_path):
+    fill(database, 200)
+    with database.as_superuser() as other, other.transaction():
+        other.execute("SELECT FROM events ORDER BY at LIMIT 3 FOR UPDATE")
+        (rule,) = database.retained(policy(RULE), folder(tmp_path)).rules
+    assert rule.deleted_rows == 17
+    (rule,) = database.retained(policy(RULE), folder(tmp_path), run="next").rules
+    assert rule.deleted_rows == 3
 
 
-def test_partitions_are_made_ahead_and_those_that_are_over_are_archived_and_dropped(metrics, tmp_path):
-    before = metrics.left("ts, host, value", "metrics")
-    result = metrics.retained(policy(BY_MONTH), folder(tmp_path))
-    assert (result.outcome, result.message, result.partitions_ahead) == ("Succeeded", "", True)
-    (rule,) = result.rules
-    assert (rule.partitions_created, rule.partitions_dropped, rule.deleted_rows) == (3, 2, 2901)
-    assert sorted(metrics.archived(tmp_path, "ts, host, value", "metrics")) == sorted(before)
-    assert metrics.value("SELECT count(*) FROM pg_inherits WHERE inhparent = 'metrics'::regclass") == 3
-    metrics.as_owner("INSERT INTO metrics SELECT now() + g * interval '1 month' FROM generate_series(0, 2) g")
+@on_versions(18)
+def test_only_rows_that_satisfy_where_go(database, tmp_path):
+    fill(database, 240)
+    result = database.retained(
+        policy(f"{RULE}, where: \"kind <> 'kind 1' AND (body ->> 'n')::int > 0\""), folder(tmp_path)
+    )
+    assert result.rules[0].deleted_rows == 40
+    assert database.value("SELECT count(*) FROM events WHERE at < now() - interval '180 days'") == 20
+
+
+@on_versions(18)
+@pytest.mark.parametrize(
+    ("column_type", "times", "left"),
+    [
+        ("timestamptz", ["181 days 1 minute", "179 days"], 1),
+        ("timestamptz(0)", ["181 days 1 minute", "179 days"], 1),
+        ("timestamp", ["180 days 1 minute", "179 days 23 hours"], 1),
+        ("date", ["182 days", "180 days", "179 days"], 2),
+    ],
+)
+def test_a_time_of_any_type_counts_in_utc_whatever_zone_the_database_has(database, tmp_path, column_type, times, left):
+    database.as_owner(f"ALTER TABLE events ALTER at TYPE {column_type}")
+    database.execute(f"ALTER DATABASE \"{database.name}\" SET timezone = 'Pacific/Auckland'")
+    for age in times:
+        database.as_owner(f"INSERT INTO events (at) VALUES ((now() AT TIME ZONE 'UTC' - interval '{age}'))")
+    if column_type.startswith("timestamptz"):
+        database.as_owner("UPDATE events SET at = at::timestamp AT TIME ZONE 'UTC'")
+    database.retained(policy(RULE), folder(tmp_path))
+    assert database.value("SELECT count(*) FROM events") == left
+
+
+@on_versions(18)
+def test_archives_go_when_all_of_their_rows_are_old_enough(database, tmp_path):
+    fill(database, 400)
+    rule = f"{RULE}, dropArchiveAfter: 300d, batchRows: 100"
+    result = database.retained(policy(rule, limits="{batchTarget: 1ms}"), folder(tmp_path))
+    assert result.rules[0].deleted_rows == 220
+    kept = result.rules[0].deleted_rows - sum(
+        rows
+        for (rows,) in database.rows(
+            "SELECT rows FROM servicedb_retention.entries e WHERE action = 'Moved' AND EXISTS (SELECT FROM "
+            "servicedb_retention.entries d WHERE d.key = e.key AND d.action = 'ArchiveDropped')"
+        )
+    )
+    assert (result.rules[0].archives_dropped, kept) == (1, 120)
+    assert len(list(tmp_path.rglob("*.copy.zst"))) == 2
+
+
+@on_versions(18)
+def test_what_no_archive_is_wanted_of_goes_without_a_store(database):
+    fill(database, 200)
+    (rule,) = database.retained(policy(f"{RULE}, archive: false")).rules
+    assert (rule.archived_rows, rule.deleted_rows) == (0, 20)
+
+
+@on_versions(18)
+def test_the_same_run_goes_on_from_the_same_moment(database, tmp_path):
+    first = database.retained(policy(RULE), folder(tmp_path))
+    fill(database, 200)
+    second = database.retained(policy(RULE), folder(tmp_path))
+    assert first.began_at == second.began_at
+    assert second.rules[0].deleted_rows == 19  # the row of day 180 was younger then

@@ -112,7 +112,7 @@ def _faults_of_plain(table: Table) -> Iterator[str]:
 
 def _faults_of_partitioned(rule: Rule, table: Table) -> Iterator[str]:
     if table.kind != "p":
-        yield ("it is not partitioned; leave partition out of the rule, or convert it with `servicedb retain convert`")
+        yield "it is not partitioned; leave partition out of the rule, or have a migration divide it"
     elif table.strategy != "r" or table.partition_key != (rule.column,):
         by = ", ".join(table.partition_key) if table.partition_key else "an expression"
         how = {"r": "range", "l": "list", "h": "hash"}.get(table.strategy or "", "")

@@ -20,19 +20,22 @@ from servicedb.plan.retention.table import Table
 def over(rule: Rule, table: Table, before: datetime, *, where: bool = True) -> sql.Composed:
     """The condition that a row is older than `before`, a moment, and that the rule's `where` holds unless left out.
 
-    A time without a zone is taken for one of UTC. A row without a time is never over: it is not known how old it is.
+    A row without a time is never over: it is not known how old it is.
     """
     column = table.column(rule.column)
     assert column is not None
-    moment: sql.Composable = sql.SQL("{}::pg_catalog.timestamptz").format(sql.Literal(before.isoformat()))
-    if "with time zone" not in column.type_name:
-        moment = sql.SQL("({} AT TIME ZONE 'UTC')").format(moment)
-    if column.type_name == "date":
-        moment = sql.SQL("{}::pg_catalog.date").format(moment)
-    condition = sql.SQL("{} < {}").format(sql.Identifier(rule.column), moment)
+    condition = sql.SQL("{} < {}").format(sql.Identifier(rule.column), moment(before, column.type_name))
     if rule.where is None or not where:
         return condition
     return sql.SQL("{} AND (").format(condition) + sql.SQL(rule.where) + sql.SQL("\n)")
+
+
+def moment(at: datetime, type_name: str) -> sql.Composed:
+    """`at` as a value that compares with a time of that type: one without a zone is taken for one of UTC."""
+    value = sql.SQL("{}::pg_catalog.timestamptz").format(sql.Literal(at.isoformat()))
+    if "with time zone" not in type_name:
+        value = sql.SQL("({} AT TIME ZONE 'UTC')").format(value)
+    return sql.SQL("{}::pg_catalog.date").format(value) if type_name == "date" else value
 
 
 def archived_columns(table: Table, column: str) -> tuple[str, ...]:
