@@ -8,11 +8,13 @@ from typing import Any, Final
 
 import psycopg
 import pytest
+from servicedb.plan.steps import RETENTION
 
 from tests.api.examples import Manifest, changed
 from tests.cluster.harness import store
 from tests.cluster.harness.cluster import Cluster
 from tests.cluster.objects import condition, wait_for
+from tests.cluster.operator_process import Point, restarting
 from tests.cluster.vault import PATIENCE, Vault
 
 DAYS: Final = 400
@@ -120,9 +122,33 @@ def test_a_second_policy_on_a_table_is_refused_and_a_plan_only_looks(vault: Vaul
     assert rows(vault) == before
 
 
-def test_the_logins_go_with_the_last_policy(vault: Vault) -> None:
+def test_an_operator_that_is_killed_at_any_step_goes_on_and_runs_each_run_once(vault: Vault) -> None:
+    """The operator is started again after each kill."""
+    operator, name = vault.shop.operator, "killed"
     vault.objects.delete("RetentionPolicy", "daily", vault.namespace)
+    fill(vault)
+    operator.kill()
+    point = f"retentionpolicies/{vault.namespace}/{name}"
+    armed = {step: operator.arm(Point(point, step.__name__)) for step in RETENTION}
+    operator.start()
+    policy(vault, name, {"spec.job": {"ttl": "1s"}})
+    with restarting(operator):
+        run_now(vault, name)
+        done = vault.wait("RetentionPolicy", name, of="LastRunSucceeded", status="True")["status"]
 
+        def forgotten() -> bool:
+            return "job" not in vault.get("RetentionPolicy", name)["status"]
+
+        wait_for("the end of its Job", forgotten, within=PATIENCE, told=lambda: told(vault))
+    assert {step.__name__ for step, point in armed.items() if not operator.was_hit(point)} == set()
+    assert (done["lastRun"]["deletedRows"], rows(vault)) == (DAYS - KEPT, KEPT)
+    with vault.shop.tenant.log_in("metrics-migrator") as owner:
+        runs = owner.execute("SELECT count(*) FROM servicedb_retention.runs").fetchone()
+    assert runs == (2,)
+    vault.objects.delete("RetentionPolicy", name, vault.namespace)
+
+
+def test_the_logins_go_with_the_last_policy(vault: Vault) -> None:
     def roles() -> set[str]:
         found = vault.get("ServiceDatabase", "metrics")["status"]["roles"]
         return {one["name"] for one in found}

@@ -249,7 +249,9 @@ def test_what_was_done_is_summed_and_what_is_no_rule_is_left_out() -> None:
     assert (status["archivedRows"], status["deletedRows"]) == (7, 6)
     assert [one["table"] for one in status["rules"]] == ["public.a", "public.b"]
     assert (status["started"], status["completed"]) == ("2026-03-02T02:00:00Z", "2026-03-02T02:10:00Z")
-    assert plan(run(rules=[{"table": "public.a", "rows": 9, "warnings": ["no index"]}]))["rules"][0]["rows"] == 9
+    would = {"table": "public.a", "rows": 9, "index": False, "partitionsToDrop": [f"a_{n}" for n in range(99)]}
+    (shown,) = plan(run(rules=[would]))["rules"]
+    assert (shown["rows"], shown["index"], len(shown["partitionsToDrop"])) == (9, False, 20)
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,12 @@ from servicedb.api.migration_run import JobStatus
 from servicedb.api.schema import LIST_ATOMIC, list_map
 from servicedb.api.strings import Line
 
-MOST_WARNINGS = 20
+MOST_LINES = 20
+"""So many of a list are shown."""
 
 _Table = Annotated[str, Field(description="The table.", min_length=3, max_length=127)]
 _Rows = Annotated[int, Field(ge=0)]
+_Lines = Annotated[tuple[Line, ...], Field(max_length=MOST_LINES, json_schema_extra=LIST_ATOMIC)]
 
 
 class RuleRun(Part):
@@ -54,16 +56,14 @@ class RulePlan(Part):
     oldest: Annotated[
         str | None, Field(description="Time of the oldest row, as the server shows it.", max_length=64)
     ] = None
+    null_times: Annotated[_Rows, Field(description="How many rows have NULL as their time, and stay for good.")] = 0
     index: Annotated[
-        str | None,
-        Field(description="The index that finds the rows. Left out: each batch reads the table.", max_length=63),
+        bool | None, Field(description="Whether an index finds the rows. false: each batch reads the whole table.")
     ] = None
-    partitions_to_create: Annotated[_Rows, Field(description="How many partitions would be made ahead.")] = 0
-    partitions_to_drop: Annotated[_Rows, Field(description="How many partitions would be dropped.")] = 0
-    warnings: Annotated[
-        tuple[Line, ...],
-        Field(description="What to think about first.", max_length=MOST_WARNINGS, json_schema_extra=LIST_ATOMIC),
-    ] = ()
+    partitions_to_create: Annotated[_Lines, Field(description="Partitions that would be made ahead.")] = ()
+    partitions_to_drop: Annotated[_Lines, Field(description="Partitions that would be dropped.")] = ()
+    warnings: Annotated[_Lines, Field(description="What to think about first.")] = ()
+    problem: Annotated[Line | None, Field(description="Why a run would not follow the rule.")] = None
 
 
 class RetentionPlan(Part):

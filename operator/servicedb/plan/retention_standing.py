@@ -6,7 +6,7 @@ from typing import Any, Final, TypeVar
 from pydantic import ValidationError
 
 from servicedb.api.retention_policy import MOST_RULES, RetentionPolicy
-from servicedb.api.retention_status import RulePlan, RuleRun
+from servicedb.api.retention_status import MOST_LINES, RulePlan, RuleRun
 from servicedb.errors import Problem, Retryable, Terminal
 from servicedb.plan.backups.progress import Ended
 from servicedb.plan.conditions import READY, STALLED, Finding, condition_of, of_problem
@@ -117,7 +117,10 @@ _Rule = TypeVar("_Rule", RuleRun, RulePlan)
 
 
 def _read(model: type[_Rule], part: Mapping[str, Any]) -> _Rule | None:
+    known = {name: value for name, value in part.items() if value is not None}
     try:
-        return model.model_validate({name: value for name, value in part.items() if value is not None})
+        return model.model_validate(
+            {name: value[:MOST_LINES] if isinstance(value, list) else value for name, value in known.items()}
+        )
     except ValidationError:
         return None

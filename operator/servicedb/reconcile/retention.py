@@ -150,11 +150,13 @@ async def _carry_out(seen: Seen, run: Due) -> float | None:
 
 
 def _leave_out(seen: Seen, run: Due) -> None:
-    """It was not begun in time: said once, and waited for no more."""
+    """It was not begun in time: said once, and waited for no more. A time that came while runs rested goes by."""
     seen.handled |= run.handled
     assert run.time is not None
     at = f"{run.time:%Y-%m-%d %H:%M %Z}"
     waited = next((one for one in seen.policy.status.conditions if one.type == RECONCILING), None)
+    if waited is not None and waited.reason == "Suspended":
+        return
     why = f"; what it waited for: {waited.message}" if waited is not None and waited.message else ""
     message = (
         f"the run of {at} could not begin within {seen.policy.spec.starting_deadline} (spec.startingDeadline) and is "

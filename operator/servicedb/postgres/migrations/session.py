@@ -122,7 +122,11 @@ def setting(settings: Mapping[str, str]) -> sql.Composed:
 
 def together(connection: Connection[Any], *statements: sql.Composable) -> Any:
     """Send all at once; gives the value of the last. The first that fails is the last that is done."""
-    cursor = connection.execute(sql.SQL("; ").join(statements))
+    return _together(connection, sql.SQL("; ").join(statements).as_bytes(connection))
+
+
+def _together(connection: Connection[Any], query: bytes) -> Any:
+    cursor = connection.execute(query)
     while cursor.nextset():
         pass
     row = cursor.fetchone()
@@ -194,21 +198,24 @@ class Held:
     connection: Connection[Any]
     keys: frozenset[int]
     settings: Mapping[str, str]
+    _as_new: bytes | None = None
 
     def reset(self) -> bool:
         """Whether the session is as a new one, and has held its locks all the while, and no other. A script may have
         given them back, or taken others, which only a new session is rid of."""
         if self.connection.info.transaction_status != TransactionStatus.IDLE:
             return False
+        if self._as_new is None:
+            self._as_new = sql.SQL("; ").join([_AS_NEW, setting(self.settings), _LOCKS]).as_bytes(self.connection)
         try:
-            keys = together(self.connection, _AS_NEW, setting(self.settings), _LOCKS)
+            keys = _together(self.connection, self._as_new)
         except psycopg.Error:
             return False
         return sorted(keys or ()) == sorted(f"{high} {low}" for high, low in map(_halves, self.keys))
 
     def see(self, search_path: str) -> None:
         """From now on the session looks there for what has no schema, also when it is as new."""
-        self.settings = {**self.settings, "search_path": search_path}
+        self.settings, self._as_new = {**self.settings, "search_path": search_path}, None
         self.connection.execute(setting({"search_path": search_path}))
 
     def close(self) -> None:
