@@ -107,6 +107,11 @@ def plan(**options: Any) -> None:
 @click.option(
     "--identity", type=click.Path(dir_okay=False, path_type=Path), help="File with the age identity of the archives."
 )
+@click.option(
+    "--unlisted",
+    is_flag=True,
+    help="Take archives, too, that the store has and the database's ledger does not know.",
+)
 @together(*STORE, *DATABASE, *ENDING)
 def restore(**options: Any) -> None:
     """Bring archived rows back, into a table beside their own.
@@ -121,6 +126,7 @@ def restore(**options: Any) -> None:
         low=options["low"],
         high=options["high"],
         identity=options["identity"],
+        unlisted=options["unlisted"],
         wait=seconds(options["wait"]),
     )
     result = watched(
@@ -148,8 +154,8 @@ def _show(result: Result) -> None:
         for one in result.rules
     ]
     print_table(None, ("table", "archived", "deleted", "bytes", "partitions", "oldest left"), rows)
-    if result.message:
-        click.echo(result.message)
+    for line in (*result.warnings, *([result.message] if result.message else [])):
+        click.echo(line)
 
 
 def _show_plan(result: Plan) -> None:

@@ -35,9 +35,9 @@ def database(servers: Callable[[int], Server]) -> Iterator[Retained]:
 
 
 class Full(FolderStore):
-    """Has room for so many objects."""
+    """Has room for one batch: its archive, and what stands beside it."""
 
-    room = 1
+    room = 2
 
     def put(self, key: str, chunks: Iterable[bytes], *, expected_bytes: int = 0) -> None:
         if self.room == 0:
@@ -54,7 +54,7 @@ class Forgetful(FolderStore):
 
 
 class Cutting(FolderStore):
-    """Ends the session of the run that writes into it, at the second object."""
+    """Ends the session of the run that writes into it, at the archive of the second batch."""
 
     database: Retained
     objects = 0
@@ -62,7 +62,7 @@ class Cutting(FolderStore):
     def put(self, key: str, chunks: Iterable[bytes], *, expected_bytes: int = 0) -> None:
         super().put(key, chunks, expected_bytes=expected_bytes)
         self.objects += 1
-        if self.objects == 2:
+        if self.objects == 3:
             self.database.value(
                 "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
                 "WHERE application_name = 'servicedb-retain' AND datname = current_database()"

@@ -79,3 +79,13 @@ def test_a_row_that_was_changed_between_two_archives_comes_back_as_it_was_last(d
     database.retained(policy(RULE), folder(tmp_path), run="second")
     assert command(database, "restore", "--table", "public.events", "--store", f"file://{tmp_path}").returncode == 0
     assert sorted(database.left(COLUMNS, "events_restored")) == before
+
+
+def test_archives_that_the_ledger_does_not_know_come_back_by_what_stands_beside_them(database, tmp_path):
+    before = sorted(database.left(COLUMNS))
+    database.retained(policy(RULE, limits="{batchTarget: 1ms}"), folder(tmp_path))
+    database.execute("DROP SCHEMA servicedb_retention CASCADE")  # as after an older backup was restored
+    back = ["restore", "--table", "public.events", "--store", f"file://{tmp_path}"]
+    assert "NothingArchived" in command(database, *back).stderr
+    assert command(database, *back, "--unlisted").returncode == 0
+    assert sorted(database.left(COLUMNS, "events_restored")) == before

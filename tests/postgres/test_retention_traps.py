@@ -165,3 +165,31 @@ def test_whether_partitions_are_ahead_is_not_known_where_nobody_looked(metrics):
     spec = policy(RULE)
     metrics.as_owner("CREATE SCHEMA servicedb_restore")
     assert metrics.retained(spec).partitions_ahead is None
+
+
+def test_that_the_lag_of_replicas_is_not_to_be_seen_is_said(database, tmp_path):
+    assert database.retained(policy(EVENTS), folder(tmp_path)).warnings == []
+    with database.server.connect(replication="true"):
+        (warning,) = database.retained(policy(EVENTS), folder(tmp_path), run="replica").warnings
+        assert "GRANT pg_read_all_stats" in warning
+        database.execute(f'GRANT pg_read_all_stats TO "{database.name}__retain"')
+        assert database.retained(policy(EVENTS), folder(tmp_path), run="seen").warnings == []
+
+
+def test_an_archive_that_one_place_has_lost_is_still_known_to_the_other(database, tmp_path):
+    first, copy = folder(tmp_path / "first"), folder(tmp_path / "copy")
+    early = EVENTS.replace("180d", "{}d").replace("deleteAfter", "archiveAfter: 100d, deleteAfter")
+    database.retained(policy(early.format(900), **SLOW), first, copy)
+    for one in (tmp_path / "first").rglob("*.copy.zst"):
+        one.unlink()
+    result = database.retained(policy(early.format(101), **SLOW), first, copy, run="next")
+    assert (result.outcome, result.totals.archives_dropped, result.totals.deleted_rows) == ("Succeeded", 0, 300)
+
+
+def test_a_run_whose_time_is_up_says_what_it_did_not_reach(metrics, tmp_path):
+    metrics.as_owner("CREATE TABLE later (id int PRIMARY KEY, at timestamptz)")
+    later = "table: public.later, column: at, deleteAfter: 1d"
+    result = metrics.retained(policy(RULE, later, limits="{maxDuration: 0s}"), folder(tmp_path))
+    assert (result.outcome, result.reason, result.partitions_ahead) == ("Succeeded", "TimeUp", True)
+    assert result.message.endswith("not reached: public.later")
+    assert result.totals.deleted_rows == 0

@@ -248,7 +248,7 @@ def test_a_key_of_an_archive_is_none_of_a_backup():
     key = archive_key(
         Group("71", 5), Name("public", "a/../b"), at("2024-01-01"), "0" * 16, compressed=True, encrypted=True
     )
-    assert key == "71-5/retention/public.a____b/20240101T000000Z-0000000000000000.copy.zst.age"
+    assert key == "71-5/retention/public.a____b/20240101T000000000000Z-0000000000000000.copy.zst.age"
     assert Key.parse(key) is None
     assert (is_compressed(key), is_encrypted(key)) == (True, True)
 

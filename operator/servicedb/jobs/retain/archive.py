@@ -3,14 +3,16 @@
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 from servicedb.errors import Retryable
 from servicedb.jobs.backup.stream import Encoding, Failure, Location, Part, Upload
 from servicedb.jobs.encoding import Written, encode
 from servicedb.jobs.handover import Abandoned
 from servicedb.plan.backups.keys import Group
-from servicedb.plan.retention.keys import archive_key
+from servicedb.plan.retention.keys import archive_key, manifest_key
+from servicedb.plan.retention.ledger import Archive
+from servicedb.plan.retention.manifest import written
 from servicedb.plan.retention.rule import Name
 from servicedb.postgres.retention.rows import Rows
 from servicedb.store.interface import Store
@@ -32,7 +34,7 @@ class Archives:
     encoding: Encoding
     group: Group
 
-    def put(self, name: Name, rows: Rows, at: datetime) -> Stored:
+    def put(self, name: Name, rows: Rows) -> Stored:
         """Store `rows` of table `name`, and read them back from every place.
 
         Raises Problems: what is not surely everywhere counts as nowhere.
@@ -40,7 +42,7 @@ class Archives:
         key = archive_key(
             self.group,
             name,
-            at,
+            datetime.now(UTC),
             secrets.token_hex(8),
             compressed=self.encoding.level > 0,
             encrypted=bool(self.encoding.recipients),
@@ -62,6 +64,12 @@ class Archives:
         for store in self.stores:
             check_stored(store, key, part.written.size_bytes, part.written.sha256)
         return Stored(key, part.written)
+
+    def describe(self, name: Name, run: str, archive: Archive) -> None:
+        """Put down beside the archive what is known of it, in every place. Raises Problems."""
+        content = written(name, run, archive)
+        for store in self.stores:
+            store.put(manifest_key(archive.key), [content])
 
 
 def check_stored(store: Store, key: str, size_bytes: int, sha256: str) -> None:

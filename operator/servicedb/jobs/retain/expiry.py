@@ -1,6 +1,7 @@
 """Archives that are over themselves: they go from every place, and the ledger says so."""
 
 from servicedb.jobs.retain.ground import Ground
+from servicedb.plan.retention.keys import manifest_key
 from servicedb.plan.retention.ledger import Action, Entry
 from servicedb.plan.retention.rule import Rule
 from servicedb.plan.retention.table import Table
@@ -33,6 +34,7 @@ def drop_archives(ground: Ground, rule: Rule, table: Table) -> None:
                 continue
         for store in ground.archives().stores:
             store.delete(one.key)
+            store.delete(manifest_key(one.key))
         with translated():
             ledger.add(
                 connection,

@@ -54,7 +54,7 @@ def delete_archived(ground: Ground, rule: Rule, table: Table, before: datetime) 
         with translated():
             if not window.is_over(connection, rule, table, one, before):
                 return _moment(one.low)
-            _settle(ground, rule, table, one, is_stored=_is_stored(ground, one))
+            _settle(ground, rule, table, one, _places(ground, one))
     return before
 
 
@@ -77,8 +77,9 @@ def _archive(ground: Ground, rule: Rule, table: Table, before: datetime, most: i
             if first is None:
                 return None
             rows = Rows(chain((bytes(first),), lines), ground.progress.add)
-            stored = ground.archives().put(rule.name, rows, ground.run.now)
+            stored = ground.archives().put(rule.name, rows)
         archive = described(ground, rule, table, rows, stored)
+        ground.archives().describe(rule.name, ground.run.id, archive)
         add(
             connection,
             Entry(run=ground.run.id, name=rule.name, action=Action.ARCHIVED, rows=archive.rows, archive=archive),
@@ -86,20 +87,23 @@ def _archive(ground: Ground, rule: Rule, table: Table, before: datetime, most: i
     return archive
 
 
-def _is_stored(ground: Ground, archive: Archive) -> bool:
-    """Whether every place still gives the archive as it was stored."""
-    try:
-        for store in ground.archives().stores:
+def _places(ground: Ground, archive: Archive) -> int:
+    """How many places still give the archive as it was stored."""
+    count = 0
+    for store in ground.archives().stores:
+        try:
             check_stored(store, archive.key, archive.size_bytes, archive.sha256)
-    except (NoSuchObject, Retryable) as problem:
-        if isinstance(problem, Retryable) and problem.reason != "ArchiveDiffers":
-            raise
-        return False
-    return True
+        except (NoSuchObject, Retryable) as problem:
+            if isinstance(problem, Retryable) and problem.reason != "ArchiveDiffers":
+                raise
+        else:
+            count += 1
+    return count
 
 
-def _settle(ground: Ground, rule: Rule, table: Table, archive: Archive, *, is_stored: bool) -> None:
-    """Delete the window's rows where they are those of the archive; note in any case that it is settled."""
+def _settle(ground: Ground, rule: Rule, table: Table, archive: Archive, places: int) -> None:
+    """Delete the window's rows where they are those of the archive, which stands in as many `places`; note in any case
+    that it is settled."""
     connection = ground.sessions.work
     with window.frozen(connection):
         hold(connection, rule, table)
@@ -107,14 +111,15 @@ def _settle(ground: Ground, rule: Rule, table: Table, archive: Archive, *, is_st
             rows = Rows(copy)
             for _ in rows:
                 continue
-        same = is_stored and (rows.count, rows.sha256) == (archive.rows, archive.raw_sha256)
+        is_everywhere = places == len(ground.archives().stores)
+        same = is_everywhere and (rows.count, rows.sha256) == (archive.rows, archive.raw_sha256)
         deleted = window.delete_window(connection, rule, table, archive) if same else 0
         assert deleted in {0, archive.rows}
         add(
             connection,
             Entry(run=ground.run.id, name=rule.name, action=Action.DELETED, rows=deleted, key=archive.key),
         )
-        if not is_stored:
+        if places == 0:
             gone = Entry(run=ground.run.id, name=rule.name, action=Action.ARCHIVE_DROPPED, key=archive.key)
             add(connection, gone)
             ground.progress.tell(f"{archive.key} is no longer what was stored; its rows are archived anew")

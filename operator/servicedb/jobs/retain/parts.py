@@ -143,10 +143,12 @@ def _archived(ground: Ground, rule: Rule, one: Detaching, count: int) -> Archive
         )
     with partitions.all_rows(owner, one.partition, archived_columns(itself, rule.column)) as copy:
         rows = Rows(copy, ground.progress.add)
-        stored = ground.archives().put(rule.name, rows, ground.run.now)
+        stored = ground.archives().put(rule.name, rows)
     if rows.count != count:
         raise NeedsDecision(
             "PartitionDiffers",
             f"{rows.count} of the {count} rows of {one.partition} came out of it; it was not dropped: look at it",
         )
-    return described(ground, rule, itself, rows, stored)
+    archive = described(ground, rule, itself, rows, stored)
+    ground.archives().describe(rule.name, ground.run.id, archive)
+    return archive

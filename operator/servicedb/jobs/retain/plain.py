@@ -73,8 +73,9 @@ def _move(
             if first is None:
                 return None
             rows = Rows(chain((bytes(first),), lines), ground.progress.add)
-            stored = archives.put(table.name, rows, ground.run.now)
+            stored = archives.put(table.name, rows)
         archive = described(ground, rule, table, rows, stored)
+        archives.describe(rule.name, ground.run.id, archive)
         add(
             connection,
             Entry(run=ground.run.id, name=rule.name, action=Action.MOVED, rows=archive.rows, archive=archive),

@@ -63,6 +63,7 @@ class Result(Outcome):
     began_at: str | None = None
     partitions_ahead: bool | None = None
     totals: Totals = field(default_factory=Totals)
+    warnings: list[str] = field(default_factory=list)
     rules: list[RuleResult] = field(default_factory=list)
 
     def as_json(self, listed: int | None = None) -> dict[str, Any]:

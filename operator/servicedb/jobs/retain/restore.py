@@ -11,12 +11,14 @@ from pathlib import Path
 
 from pyrage import x25519
 
+from servicedb.api.common import Unreadable
 from servicedb.errors import Problem, Terminal
 from servicedb.jobs.encoding import Damaged, WrongKey, checked, decompressed, decrypting, identities
 from servicedb.jobs.outcome import Outcome
 from servicedb.jobs.progress import SILENT, Progress
-from servicedb.plan.retention.keys import is_compressed, is_encrypted
+from servicedb.plan.retention.keys import is_compressed, is_encrypted, is_manifest_of, manifest_key
 from servicedb.plan.retention.ledger import Archive
+from servicedb.plan.retention.manifest import read
 from servicedb.plan.retention.rule import Name
 from servicedb.postgres.backups.session import Way
 from servicedb.postgres.retention import ledger
@@ -30,7 +32,8 @@ from servicedb.store.problems import NoSuchObject
 class Request:
     """Rows of table `name` whose time is not before `low` and before `high` (None: without a bound), to table `into`.
 
-    `identity` is a file with an age identity, where archives are encrypted.
+    `identity` is a file with an age identity, where archives are encrypted. `unlisted`: archives count, too, that lie
+    in the store and that the ledger does not name.
     """
 
     name: Name
@@ -38,6 +41,7 @@ class Request:
     low: datetime | None = None
     high: datetime | None = None
     identity: Path | None = None
+    unlisted: bool = False
     wait: float | None = None
 
 
@@ -73,6 +77,8 @@ def _restore(
     connection = sessions.work
     with translated():
         known = ledger.archives(connection, request.name) if ledger.exists(connection) else []
+    if request.unlisted:
+        known += _unlisted(store, request.name, {one.key for one in known}, progress)
     if not known:
         raise Terminal("NothingArchived", f"no archive of table {request.name} is known in this database")
     side = SideTable(connection, request.into, known, low=request.low, high=request.high)
@@ -92,6 +98,20 @@ def _restore(
         result.rows = side.count()
         if result.archives == 0:
             raise Terminal("NothingArchived", f"no archive of table {request.name} holds rows of that time")
+
+
+def _unlisted(store: Store, name: Name, listed: set[str], progress: Progress) -> list[Archive]:
+    """The archives of table `name` in the store that are not `listed`, by what stands beside them, oldest first."""
+    found = []
+    for key in sorted(one.key for one in store.list("") if is_manifest_of(one.key, name)):
+        try:
+            of, archive = read(b"".join(store.read(key)), key)
+        except Unreadable as error:
+            progress.tell(f"left out: {error}")
+            continue
+        if of == name and manifest_key(archive.key) == key and archive.key not in listed:
+            found.append(archive)
+    return sorted(found, key=lambda one: one.key.rpartition("/")[2])
 
 
 def _rows(store: Store, archive: Archive, keys: Sequence[x25519.Identity]) -> Iterator[bytes]:

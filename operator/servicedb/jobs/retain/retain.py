@@ -30,9 +30,15 @@ from servicedb.plan.retention.table import Table
 from servicedb.postgres.backups.session import Way
 from servicedb.postgres.retention import counts, ledger
 from servicedb.postgres.retention.observe import observe
-from servicedb.postgres.retention.session import Sessions, translated
+from servicedb.postgres.retention.session import Sessions, lag_is_hidden, translated
 from servicedb.postgres.retention.upkeep import analyze
 from servicedb.store.interface import Store
+
+TIME_UP = "TimeUp"
+_HIDDEN = (
+    "the login may not see how far replicas are behind, so spec.limits.maxReplicaLag is not kept; GRANT "
+    "pg_read_all_stats to it"
+)
 
 
 def retain(
@@ -60,6 +66,8 @@ def retain(
                     backup_digest=request.backup_digest,
                     backup_time=request.backup_time,
                 )
+                if lag_is_hidden(sessions.work):
+                    result.warnings.append(_HIDDEN)
             result.began_at = run.now.isoformat()
             limits = spec.limits
             ground = Ground(
@@ -115,10 +123,14 @@ def _follow_all(
         now = counts.now(ground.sessions.work)
     if (fault := gate_fault(required, request.backup_digest, request.backup_time, now)) is not None:
         raise Retryable("BackupRequired", fault)
+    left: list[str] = []
     for rule, said, table in zip(rules, result.rules, found, strict=True):
-        if table is None or course.is_over:
-            continue
-        course.tried(said, partial(_follow, ground, rule, table))
+        if course.is_over:
+            left.append(said.table)
+        elif table is not None:
+            course.tried(said, partial(_follow, ground, rule, table))
+    if left and result.reason == TIME_UP:
+        result.message += f"; not reached: {', '.join(left)}"
     if course.first is not None:
         raise course.first
 
@@ -141,7 +153,7 @@ class _Course:
             return work()
         except TimeUp:
             self.is_over = True
-            self.result.reason = "TimeUp"
+            self.result.reason = TIME_UP
             self.result.message = "the run lasted as long as spec.limits.maxDuration lets it; the next one goes on"
         except Problem as problem:
             said.problem = problem.message if said.problem is None else f"{said.problem}; {problem.message}"

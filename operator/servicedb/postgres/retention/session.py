@@ -62,6 +62,14 @@ def lag(connection: Connection[Any]) -> timedelta | None:
     return row[0] if row is not None else None
 
 
+def lag_is_hidden(connection: Connection[Any]) -> bool:
+    """Whether there are replicas of which this login may not see how far behind they are."""
+    row = connection.execute(
+        "SELECT EXISTS (SELECT FROM pg_stat_replication) AND NOT pg_has_role('pg_read_all_stats', 'USAGE')"
+    ).fetchone()
+    return row is not None and bool(row[0])
+
+
 @contextlib.contextmanager
 def translated() -> Iterator[None]:
     """Errors of the server become Problems."""
