@@ -20,7 +20,16 @@ from servicedb.kube.resources import DATABASE_SERVERS, SERVICE_DATABASES
 NAMESPACE, OPERATOR_NAMESPACE = "shop", "servicedb-system"
 
 
-_LISTED = (DATABASE_SERVERS, "backupschedules", "databasebackups", "databaserestores", "jobs", "pods", "cronjobs")
+_LISTED = (
+    DATABASE_SERVERS,
+    "backupschedules",
+    "databasebackups",
+    "databaserestores",
+    "retentionpolicies",
+    "jobs",
+    "pods",
+    "cronjobs",
+)
 
 
 class Objects(KubeClient):
