@@ -55,6 +55,29 @@ def test_a_schedule_backs_up_by_time_and_out_of_turn_and_prunes_what_it_does_not
     assert found["status"]["nextRun"].endswith("-02-29T00:00+00:00")
 
 
+def test_a_backup_goes_with_its_object_where_the_schedule_says_so_and_the_newest_never_does(vault: Vault) -> None:
+    vault.shop.provision("bills")
+    vault.fill("bills", ROWS)
+    vault.schedule("deleting", "bills", {"spec.deletion": {"policy": "Delete"}})
+    for count in (1, 2):
+        vault.run_now("deleting")
+        vault.wait_for_entries("deleting", count)
+    older, newest = vault.wait_for_entries("deleting", 2)
+    for one in (older, newest):
+        vault.objects.delete("DatabaseBackup", one["metadata"]["name"], vault.namespace)
+
+    def kept() -> list[str]:
+        events = vault.objects.listed("Event", vault.namespace)
+        return [one["message"] for one in events if one["reason"] == "BackupKept"]
+
+    wait_for("a word about the newest", lambda: kept() != [], within=PATIENCE, told=vault.told)
+    (words,) = kept()
+    assert words.startswith(f"backup {newest['status']['key']} stays: newest")
+    (back,) = vault.wait_for_entries("deleting", 1)
+    assert back["status"]["key"] == newest["status"]["key"]
+    assert vault.stored_keys("deleting") == {newest["status"]["key"]}
+
+
 def test_what_was_ordered_is_restored_into_a_new_database(vault: Vault) -> None:
     vault.shop.provision("stock")
     vault.fill("stock", ROWS)

@@ -282,6 +282,7 @@ def lines() -> list[tuple[str, ...]]:
             tables=["public.applications"],
             roles=[("old__app", "new__app")],
         ),
+        command.delete(place, [KEY], verified=[KEY], pinned=[KEY]),
         command.prune(
             place,
             spec.retention,

@@ -113,8 +113,10 @@ def load(request: Request, backup: Backup, target: Target, connect_to: Connect, 
 
 def compare(request: Request, backup: Backup, loaded: Loaded, target: Target, result: Result) -> None:
     """Note what is otherwise. Raises Terminal where anything is missing."""
-    restored = target.look(loaded.rows)
     scope = Scope(frozenset(request.schemas), tables=bool(request.tables))
+    is_whole = not request.schemas and not request.tables
+    fingerprinted = is_whole and loaded.manifest.large_objects_fingerprint is not None
+    restored = target.look(loaded.rows, large_objects=fingerprinted)
     wrong = faults(loaded.manifest, loaded.objects, restored, scope)
     _note(result, restored, [*wrong, *loaded.lost, *notes(loaded.manifest, loaded.objects, restored, scope)])
     if wrong:
@@ -147,7 +149,7 @@ class _Loading:
         schemas = self.target.schemas()
         names = self.target.names(self.backup.manifest, self.request.roles)
         listed = {
-            section: self._chosen(wanted(entries(self.scripts.listing([schema], section)), objects, schemas, names))
+            section: self._chosen(wanted(self._listed(schema, section), objects, schemas, names))
             for section in (_PRE, _POST)
         }
         self.progress.begin(sum(part.raw_bytes for part in self.backup.manifest.parts))
@@ -165,6 +167,9 @@ class _Loading:
         self._together([self._indexing(schema, group) for group in groups])
         self._run("schema", schema, _POST, rest)
         return rows
+
+    def _listed(self, schema: bytes, section: str) -> Sequence[Entry]:
+        return entries(self.scripts.listing([schema], section, "--verbose"))
 
     def _chosen(self, listed: Sequence[Entry]) -> Sequence[Entry]:
         return listed if self.selection is None else [one for one in listed if one.id in self.selection.entries]

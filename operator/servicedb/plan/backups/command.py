@@ -135,6 +135,18 @@ def prune(
     )
 
 
+def delete(place: Location, keys: Iterable[str], *, verified: Iterable[str], pinned: Iterable[str]) -> tuple[str, ...]:
+    """Delete these backups, whatever a retention says of them."""
+    return (
+        "prune",
+        _TERMINATION_LOG,
+        *_store(place),
+        *(f"--only={key}" for key in keys),
+        *(f"--verified={key}" for key in verified),
+        *(f"--pinned={key}" for key in pinned),
+    )
+
+
 def _store(place: Location) -> Iterator[str]:
     yield f"--store={place.url}"
     if place.credentials is not None:

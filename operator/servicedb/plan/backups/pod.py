@@ -25,7 +25,7 @@ from servicedb.plan.job_pod import (
     seconds,
 )
 
-Work = Literal["backup", "verify", "restore", "prune", "list", "retain"]
+Work = Literal["backup", "verify", "restore", "prune", "delete", "list", "retain"]
 
 OWNER_UID: Final = f"{GROUP}/owner-uid"
 """Label of Jobs, CronJobs and pods: the UID of the object that they work for."""
@@ -35,6 +35,8 @@ DATABASE: Final = f"{GROUP}/database"
 """Annotation: the ServiceDatabase whose backup is made."""
 KEY: Final = f"{GROUP}/backup-key"
 """Annotation: the backup that is read."""
+KEYS: Final = f"{GROUP}/backup-keys"
+"""Annotation: the backups that are deleted, one a line."""
 PLACE: Final = f"{GROUP}/place"
 """Annotation: the place that is pruned, 0 for the storage and from 1 on for the copies."""
 SPEC_HASH: Final = f"{GROUP}/spec-hash"

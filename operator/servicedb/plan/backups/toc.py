@@ -64,20 +64,28 @@ def entries(listing: str) -> tuple[Entry, ...]:
 
 def wanted(listed: Sequence[Entry], objects: Objects, schemas: Collection[str], names: Names) -> tuple[Entry, ...]:
     """Those to restore: none of `schemas`, which are there, no policy for roles that go by other names here, and no
-    publication that only a superuser may make: `objects` does not have it."""
+    publication that only a superuser may make: `objects` does not have it. Nor
+    the comments on either."""
     there = {one.oid: one.schema_ for one in objects.objects if one.catalog == _NAMESPACE}
     policies = {policy.oid for policy in objects.policies if not named_alike(policy.roles, names)}
     known = {one.oid for one in objects.objects if one.catalog == _PUBLICATION}
     superusers = {one.what for one in listed if one.catalog == _PUBLICATION and one.oid not in known}
-    never = superusers | {f"COMMENT - {what.replace(' - ', ' ', 1)}" for what in superusers}
+    left_out = {
+        one.id
+        for one in listed
+        if one.what.startswith(_NEVER) or one.what in superusers or (one.catalog == _POLICY and one.oid in policies)
+    }
     return tuple(
         one
         for one in listed
-        if not one.what.startswith(_NEVER)
-        and one.what not in never
+        if one.id not in left_out
         and not (one.catalog == _NAMESPACE and there.get(one.oid) in schemas)
-        and not (one.catalog == _POLICY and one.oid in policies)
+        and not _is_comment_on(one, left_out)
     )
+
+
+def _is_comment_on(one: Entry, ids: Collection[int]) -> bool:
+    return one.what.startswith("COMMENT ") and not set(one.needs).isdisjoint(ids)
 
 
 def named_alike(roles: Iterable[str], names: Names) -> bool:

@@ -20,6 +20,7 @@ from servicedb.plan.backups.relations import Counted, counted
 from servicedb.postgres.backups import facts as facts_of
 from servicedb.postgres.backups.counts import count
 from servicedb.postgres.backups.extensions import make_missing
+from servicedb.postgres.backups.large_objects import fingerprint
 from servicedb.postgres.backups.objects import objects
 from servicedb.postgres.backups.privileges import Standing, give_back
 from servicedb.postgres.backups.relations import relations
@@ -199,8 +200,8 @@ class Target:
         with ThreadPoolExecutor(parallel) as pool:
             return [row for share in pool.map(lambda one: self._count(one, fingerprints), shares) for row in share]
 
-    def look(self, rows: Sequence[Table]) -> Restored:
-        """What is there besides `rows`, now."""
+    def look(self, rows: Sequence[Table], *, large_objects: bool) -> Restored:
+        """What is there besides `rows`, now. `large_objects`: what they hold is read, too."""
         with translated():
             whole = objects(self._connection)
             return Restored(
@@ -211,6 +212,7 @@ class Target:
                 large_objects=whole.large_objects,
                 server_version=self.standing.server_version,
                 descending=facts_of.descending(self._connection),
+                large_objects_fingerprint=fingerprint(self._connection, None) if large_objects else None,
             )
 
     def _count(self, tables: Collection[Counted], fingerprints: Mapping[tuple[str, str], str | None]) -> list[Table]:
