@@ -10,6 +10,7 @@ import os
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -124,7 +125,9 @@ class Objects(KubeClient):
         with self._changing() as stored:
             if path in stored:
                 raise ApiError(409, "AlreadyExists", f"{path} already exists", {"name": path})
-            metadata = {**body["metadata"], "uid": str(uuid.uuid4()), "generation": 1}
+            made = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+            own = {"uid": str(uuid.uuid4()), "generation": 1, "creationTimestamp": made}
+            metadata = {**body["metadata"], **own}
             stored[path] = _touched({**body, "metadata": metadata})
             return stored[path]
 

@@ -208,7 +208,7 @@ def _told_by(run: Ended, before: dict[str, Any]) -> dict[str, Any]:
 async def _tell(seen: Seen, run: dict[str, Any] | None) -> None:
     """An event for each run that has come to its end."""
     before = seen.policy.status.last_run
-    if run is None or seen.latest is None or (before is not None and before.completed == seen.latest.at):
+    if run is None or seen.latest is None or (before is not None and before.as_json() == _without_none(run)):
         return
     problem = problem_of(seen.latest)
     done = f"{run['archivedRows']} rows archived, {run['deletedRows']} deleted"
@@ -240,6 +240,10 @@ def _handled(seen: Seen) -> dict[str, Any]:
     now = dict(seen.handled) | ({"reconcileAt": value[:HANDLED_LENGTH]} if value is not None else {})
     before = seen.policy.status.handled.as_json()
     return {"handled": handled_now(before, before | now)} if before | now else {}
+
+
+def _without_none(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _next_look(world: World, *times: datetime | None) -> float | None:
