@@ -32,7 +32,13 @@ async def test_they_come_with_a_policy_reach_its_tables_and_go(site: Site, datab
         assert {"retain", "partition"} <= {row["name"] for row in done.status["roles"]}
         with site.login(database, "retain") as retain:
             assert retain.execute(TAKE.format("sessions")).fetchall() == [(1,)]
-            for statement in ("TABLE jobs", "INSERT INTO sessions VALUES (2)", "TRUNCATE sessions", "DROP TABLE jobs"):
+            for statement in (
+                "TABLE jobs",
+                "INSERT INTO sessions VALUES (2)",
+                "TRUNCATE sessions",
+                "DROP TABLE jobs",
+                "UPDATE sessions SET at = now()",
+            ):
                 with pytest.raises(InsufficientPrivilege):
                     retain.execute(statement)
         with site.login(database, "partition") as partition:

@@ -248,6 +248,7 @@ def test_what_was_done_is_summed_and_what_is_no_rule_is_left_out() -> None:
     status = last_run(run(rules=RULES))
     assert (status["archivedRows"], status["deletedRows"]) == (7, 6)
     assert [one["table"] for one in status["rules"]] == ["public.a", "public.b"]
+    assert last_run(run(rules=RULES, archivedRows=70, deletedRows=60))["deletedRows"] == 60  # of more than are listed
     assert (status["started"], status["completed"]) == ("2026-03-02T02:00:00Z", "2026-03-02T02:10:00Z")
     would = {"table": "public.a", "rows": 9, "index": False, "partitionsToDrop": [f"a_{n}" for n in range(99)]}
     (shown,) = plan(run(rules=[would]))["rules"]
@@ -311,6 +312,11 @@ def test_partitions_are_spoken_of_only_where_a_rule_has_some() -> None:
     assert over(policy()) == ("PartitionsAhead",)
     assert over(policy(manifest=FULL_POLICY)) == ()
     assert "PartitionsAhead" not in conditions(policy(), found_by(run(partitionsAhead=True)))
+
+
+def test_what_no_run_has_looked_at_is_not_said_of_partitions() -> None:
+    stopped = found_by(run("Retryable", "BackupRequired", partitionsAhead=None))
+    assert {one.type for one in stopped} == {"LastRunSucceeded"}
 
 
 @pytest.mark.parametrize(

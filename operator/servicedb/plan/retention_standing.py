@@ -97,8 +97,8 @@ def last_run(run: Ended) -> dict[str, Any]:
     return {
         "started": run.job["metadata"]["creationTimestamp"],
         "completed": shown(run.at),
-        "archivedRows": _total(rules, "archivedRows"),
-        "deletedRows": _total(rules, "deletedRows"),
+        "archivedRows": _total(run, rules, "archivedRows"),
+        "deletedRows": _total(run, rules, "deletedRows"),
         **({"rules": rules} if rules else {}),
     }
 
@@ -114,8 +114,10 @@ def in_place_of(before: Mapping[str, Any] | None, now: Mapping[str, Any]) -> dic
     return {name: None for name in before or {} if name not in now} | dict(now)
 
 
-def _total(rules: Sequence[Mapping[str, Any]], name: str) -> int:
-    return sum(rule.get(name, 0) for rule in rules)
+def _total(run: Ended, rules: Sequence[Mapping[str, Any]], name: str) -> int:
+    """Of all rules: the message lists as many as it has room for."""
+    told = run.told.number(name)
+    return told if told is not None else sum(rule.get(name, 0) for rule in rules)
 
 
 _Rule = TypeVar("_Rule", RuleRun, RulePlan)
