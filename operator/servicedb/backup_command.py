@@ -6,11 +6,10 @@ from typing import Any
 
 import click
 
-from servicedb.backup_options import DATABASE, connection, watched
-from servicedb.job_command import ENDING, STORE, Folder, end
+from servicedb.backup_options import DATABASE, watched
+from servicedb.job_command import ENDING, STORE, Duration, Folder, connection, end, together
 from servicedb.jobs.backup.backup import backup as run_backup
 from servicedb.jobs.backup.request import Request, Result
-from servicedb.migrate_options import Duration, together
 from servicedb.store.location import open_store
 
 

@@ -1,23 +1,18 @@
 """The options that backup, verify and restore have in common, and the progress that they show."""
 
-import contextlib
-import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
-from typing import NoReturn, TypeVar
+from typing import TypeVar
 
 import click
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 from rich.progress import Progress as Bar
 
-from servicedb.jobs.migrate.connection import from_folder
+from servicedb.job_command import CONNECTION, Duration, ended_gently
 from servicedb.jobs.outcome import Outcome
 from servicedb.jobs.progress import Progress
-from servicedb.migrate_options import Duration
-from servicedb.postgres.migrations.session import Connect
 
 Given = TypeVar("Given", bound=Outcome)
 
@@ -26,13 +21,7 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 
 
 DATABASE = (
-    click.option(
-        "--dsn",
-        envvar="SERVICEDB_DSN",
-        metavar="DSN",
-        help="Connection string; better in SERVICEDB_DSN, where no process list shows it.",
-    ),
-    click.option("--secret", type=_FOLDER, help="Folder of a mounted Secret, in place of --dsn."),
+    *CONNECTION,
     click.option("--as-role", metavar="ROLE", help="Act as this role: the owner of the database."),
     click.option("--wait", type=Duration(), help="For other work on the database. Default: as long as it takes."),
     click.option("--pg-bin", "programs", type=_FOLDER, help="Folder of pg_dump and the like. Default: the newest."),
@@ -44,17 +33,10 @@ SOURCE = (
 )
 
 
-def connection(dsn: str | None, secret: Path | None) -> Connect:
-    """The way to the database. Raises UsageError unless one of the two is named."""
-    if (dsn is None) == (secret is None):
-        raise click.UsageError("name the database with --dsn (or SERVICEDB_DSN), or with --secret")
-    return from_folder(secret) if secret is not None else lambda: dsn or ""
-
-
 def watched(work: Callable[[Progress], Given], failed: Given) -> Given:
     """What `work` gives, its progress shown; `failed`, where an error comes before. SIGTERM is as Ctrl-C."""
     try:
-        with _ended_gently(), Shown() as shown:
+        with ended_gently("nothing of it counts as done"), Shown() as shown:
             return work(shown)
     except Exception as error:  # noqa: BLE001 - whatever it was, the pod's last message has to say it
         failed.failed_with(error)
@@ -100,20 +82,3 @@ class Shown:
             click.echo(line, err=True)
         else:
             self._bar.console.print(line, markup=False, highlight=False)
-
-
-@contextlib.contextmanager
-def _ended_gently() -> Iterator[None]:
-    """SIGTERM is as Ctrl-C: the programs at work are ended, and with them their sessions."""
-
-    def interrupt(_: int, __: FrameType | None) -> NoReturn:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    except KeyboardInterrupt:
-        click.echo("servicedb: ended by a signal; nothing of it counts as done", err=True)
-        sys.exit(75)
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -75,7 +75,7 @@ def _registry(kube: KubeClient, watched: Watched) -> kopf.OperatorRegistry:
             metadata = body["metadata"]
             key = Key(plural, metadata.get("namespace", ""), metadata["name"])
             if event["type"] == "DELETED":
-                watched.deleted(key)
+                watched.deleted(key, body)
             else:
                 watched.seen(key, body)
 

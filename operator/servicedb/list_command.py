@@ -4,9 +4,8 @@ from pathlib import Path
 
 import click
 
-from servicedb.job_command import ENDING, STORE, end
+from servicedb.job_command import ENDING, STORE, end, together
 from servicedb.jobs.prune.catalogue import Catalogue, list_backups
-from servicedb.migrate_options import together
 from servicedb.store.location import open_store
 from servicedb.tables import print_table
 

@@ -1,25 +1,21 @@
 """`servicedb migrate`: migrations from a folder to a database, with or without Kubernetes."""
 
-import contextlib
 import json
-import signal
 import sys
-from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
-from types import FrameType
 from typing import Any, NoReturn
 
 import click
 
 from servicedb.errors import Problem
-from servicedb.jobs.migrate.connection import from_folder
+from servicedb.job_command import connection, ended_gently, together
 from servicedb.jobs.migrate.folder import read_folder
 from servicedb.jobs.migrate.migrate import migrate as run_migrations
 from servicedb.jobs.migrate.new import new_migration
 from servicedb.jobs.migrate.request import Action, Request, Tenants
 from servicedb.jobs.migrate.result import Result
-from servicedb.migrate_options import CREATE_TENANTS, DIRECTORY, OPTIONS, SOURCE, TENANTS, VersionOption, together
+from servicedb.migrate_options import CREATE_TENANTS, DIRECTORY, OPTIONS, SOURCE, TENANTS, VersionOption
 from servicedb.plan.migrations.adoption import Foreign, foreign
 from servicedb.plan.migrations.sections import Format
 from servicedb.tables import print_table
@@ -115,9 +111,7 @@ def _run(
     adopt_name_column: str | None = None,
     **options: Any,
 ) -> None:
-    if (dsn is None) == (secret is None):
-        raise click.UsageError("name the database with --dsn (or SERVICEDB_DSN), or with --secret")
-    connect_to = from_folder(secret) if secret is not None else lambda: dsn or ""
+    connect_to = connection(dsn, secret)
     if "format" in options:
         options["format"] = Format(options["format"])
     theirs = _history(adopt, table=adopt_table, version_column=adopt_version_column, name_column=adopt_name_column)
@@ -131,11 +125,11 @@ def _run(
     )
     try:
         files = read_folder(directory, links=not no_links) if directory is not None else {}
-    except Problem as problem:
+    except (Problem, OSError) as problem:
         result = Result(action, request.set_name)
         result.failed_with(problem)
     else:
-        with _ended_gently():
+        with ended_gently("the next run goes on from what the database says"):
             result = run_migrations(request, files, connect_to, _tell)
     if termination_log is not None:
         termination_log.write_text(result.termination_message(), encoding="utf-8")
@@ -152,23 +146,6 @@ def _history(format: str | None, **named: str | None) -> Foreign | None:  # noqa
         return foreign(format, **named)
     except ValueError as error:
         raise click.UsageError(f"--adopt: {error}") from error
-
-
-@contextlib.contextmanager
-def _ended_gently() -> Iterator[None]:
-    """SIGTERM is as Ctrl-C: the statement at work is cancelled on the server, too."""
-
-    def interrupt(_: int, __: FrameType | None) -> NoReturn:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    except KeyboardInterrupt:
-        click.echo("servicedb: ended by a signal; the next run goes on from what the database says", err=True)
-        sys.exit(75)
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _tell(line: str) -> None:

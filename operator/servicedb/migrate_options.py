@@ -1,34 +1,15 @@
 """The options of `servicedb migrate`, and how their values are read."""
 
-import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
+from servicedb.job_command import CONNECTION, ENDING, Duration
 from servicedb.plan.migrations.adoption import KNOWN
 from servicedb.plan.migrations.history import Choice, Decision
 from servicedb.plan.migrations.sections import Format
 from servicedb.plan.migrations.versions import Version
-
-Command = Callable[..., None]
-
-_DURATION = re.compile(r"(?P<number>[0-9]+)(?P<unit>ms|s|m|h|d)?", re.ASCII)
-_MILLISECONDS = {"ms": 1, "s": 1000, None: 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
-
-
-class Duration(click.ParamType[int]):
-    """`3s`, `500ms`, `1h`, `30d`; without a unit seconds. In milliseconds."""
-
-    name = "duration"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        if isinstance(value, int):
-            return value
-        if not (found := _DURATION.fullmatch(value)):
-            self.fail(f"{value} is no duration; write 500ms, 3s, 5m, 1h or 30d", param, ctx)
-        return int(found["number"]) * _MILLISECONDS[found["unit"]]
 
 
 class VersionOption(click.ParamType[Version]):
@@ -66,17 +47,7 @@ DIRECTORY = click.option(
     "--dir", "directory", type=click.Path(file_okay=False, path_type=Path), required=True, help="The migrations."
 )
 OPTIONS = (
-    click.option(
-        "--dsn",
-        envvar="SERVICEDB_DSN",
-        metavar="DSN",
-        help="Connection string; better in SERVICEDB_DSN, where no process list shows it.",
-    ),
-    click.option(
-        "--secret",
-        type=click.Path(file_okay=False, path_type=Path),
-        help="Folder of a mounted Secret, in place of --dsn.",
-    ),
+    *CONNECTION,
     click.option("--set", "set_name", default="default", show_default=True, help="Name of the history."),
     click.option(
         "--detail",
@@ -85,8 +56,7 @@ OPTIONS = (
         show_default=True,
         help="Code: nothing that may hold values of rows.",
     ),
-    click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True),
-    click.option("--termination-log", type=click.Path(dir_okay=False, path_type=Path), hidden=True),
+    *ENDING,
     click.option(
         "--lock-timeout",
         type=Duration(),
@@ -153,12 +123,3 @@ TENANTS = (
 )
 
 CREATE_TENANTS = click.option("--create-tenants", "create", is_flag=True, help="Make the schemas that are missing.")
-
-
-def together(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
-    def decorate(command: Command) -> Command:
-        for option in reversed(options):
-            command = option(command)
-        return command
-
-    return decorate

@@ -7,10 +7,9 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import click
 
-from servicedb.job_command import ENDING, STORE, end
+from servicedb.job_command import ENDING, STORE, Duration, end, together
 from servicedb.jobs.prune.prune import Request, Result
 from servicedb.jobs.prune.prune import prune as run_pruning
-from servicedb.migrate_options import Duration, together
 from servicedb.plan.backups.prune import Held
 from servicedb.plan.backups.retention import Retention
 from servicedb.store.location import open_store
@@ -50,6 +49,7 @@ def _keys(name: str, what: str) -> Any:
     _count("minimum", "Keep so many of each database, whatever else is said.", 1),
     _count("max-prunes", "Delete so many at most.", 10),
     click.option("--time-zone", type=TimeZone(), default="Etc/UTC", show_default=True, help="In which days begin."),
+    _keys("only", "Delete this backup, whatever the rules say, and no other"),
     _keys("verified", "A backup that was verified: the newest of them is kept"),
     _keys("pinned", "A backup to keep"),
     click.option("--live", multiple=True, metavar="RUN", help="A run that may still be at work; can be repeated."),
@@ -63,7 +63,7 @@ def prune(
 
     Each database has its backups counted for itself, a database that was made again as another one. The newest
     backup, the newest verified and those that are pinned always stay, and nothing goes while the newest one looks
-    wrong. Without a rule (--keep-...) all backups stay.
+    wrong. Without a rule (--keep-...) all backups stay, but for those that --only names.
 
     Exit code: 0 when it went well, 1 when somebody has to change something, 75 when the same may go well later, 2 when
     the command line is wrong.
@@ -78,6 +78,7 @@ def prune(
             minimum=options["minimum"],
             time_zone=options["time_zone"],
         ),
+        only=frozenset(options["only"]),
         held=Held(
             verified=frozenset(options["verified"]),
             pinned=frozenset(options["pinned"]),
@@ -107,6 +108,8 @@ def _show(result: Result, dry_run: bool) -> None:
     click.echo(f"{result.kept} backups are left, {result.later} of which may go with a later run")
     if result.orphans:
         click.echo(f"{result.orphans} {went} that had not become a backup, or were none any more")
+    for words in result.refused:
+        click.echo(f"servicedb: {words}", err=True)
     for key in result.damaged:
         click.echo(f"{key} is damaged: see servicedb list; it is left alone", err=True)
     if result.stopped is not None:

@@ -5,14 +5,13 @@ from typing import Any, NoReturn
 
 import click
 
-from servicedb.backup_options import DATABASE, SOURCE, connection, watched
-from servicedb.job_command import ENDING, STORE, end
+from servicedb.backup_options import DATABASE, SOURCE, watched
+from servicedb.job_command import ENDING, STORE, connection, end, together
 from servicedb.jobs.restore.request import Request, Result
 from servicedb.jobs.restore.restore import restore as run_restore
 from servicedb.jobs.restore.scratch import in_scratch
 from servicedb.jobs.restore.verify import read_assertions
 from servicedb.jobs.restore.verify import verify as run_verify
-from servicedb.migrate_options import together
 from servicedb.store.location import open_store
 
 _ROLES = click.option(
@@ -27,6 +26,7 @@ _ROLES = click.option(
 @click.command()
 @together(*STORE, *SOURCE, *DATABASE)
 @click.option("--schema", "schemas", multiple=True, help="Only what is in this schema; can be repeated.")
+@click.option("--table", "tables", multiple=True, help="Only this table, as schema.table; can be repeated.")
 @click.option("--run", default="", help="Name of this restore: only what it left unfinished itself is dropped.")
 @_ROLES
 @together(*ENDING)
@@ -40,7 +40,7 @@ def restore(**options: Any) -> None:
     the command line is wrong.
     """
     connect_to = connection(options["dsn"], options["secret"])
-    request = _request(options, schemas=options["schemas"], run=options["run"])
+    request = _request(options, schemas=options["schemas"], tables=options["tables"], run=options["run"])
     result = watched(
         lambda progress: run_restore(
             request, connect_to, open_store(options["store"], options["store_credentials"]), progress
@@ -86,7 +86,9 @@ def verify(**options: Any) -> None:
     _end(result, options)
 
 
-def _request(options: dict[str, Any], *, schemas: tuple[str, ...] = (), run: str = "") -> Request:
+def _request(
+    options: dict[str, Any], *, schemas: tuple[str, ...] = (), tables: tuple[str, ...] = (), run: str = ""
+) -> Request:
     pairs = [one.partition("=") for one in options["roles"]]
     if any(not separator or not new for _, separator, new in pairs):
         raise click.UsageError("write --role OLD=NEW")
@@ -95,6 +97,7 @@ def _request(options: dict[str, Any], *, schemas: tuple[str, ...] = (), run: str
         run=run,
         identity=options["identity"],
         schemas=schemas,
+        tables=tables,
         parallel=options["parallel"],
         roles={old: new for old, _, new in pairs},
         as_role=options["as_role"],

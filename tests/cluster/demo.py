@@ -1,9 +1,12 @@
-"""`make demo`: a cluster of its own, the operator, PostgreSQL with TLS, the example kyc-onboarding, a look at it."""
+"""`make demo`: a cluster of its own, the operator, PostgreSQL with TLS, kyc-onboarding, its backups, and a look."""
 
 import argparse
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from tests.cluster import installation
 from tests.cluster.harness import Cluster, HarnessError, NotAllowed, binaries, of, postgres
@@ -39,6 +42,8 @@ def bring_up(cluster: Cluster) -> Cluster:
         installation.install(cluster, database)
     with step("kubectl apply -k manifests/examples/kyc-onboarding, until all is Ready"):
         installation.apply_example(cluster)
+    with step("a store, and a backup of each database: manifests/examples/kyc-onboarding-backups"):
+        installation.back_up(cluster)
     with step("a pod with psql and the Secrets"):
         installation.client_pod(cluster)
     return cluster
@@ -58,12 +63,38 @@ def show(cluster: Cluster) -> None:
         ("The same login without TLS", ("verify-full", "disable")),
     ):
         print(f"{what}:\n  {installation.refusal(cluster, 'onboarding-app', 'SELECT 1', replace=replace)}\n")
+    tenant = f"--namespace={installation.TENANT}"
+    print(f"$ {kubectl} get bsched,dbbackup {tenant}")
+    print(cluster.kubectl("get", "bsched,dbbackup", tenant))
     print("Try next:")
     print(f"  {kubectl} describe sdb -n {installation.TENANT} onboarding")
     print(f"  {kubectl} explain servicedatabase.spec.roles")
     uri = 'psql "$(cat /secrets/projections-api-readonly/uri)"'
     print(f"  {kubectl} exec -it -n {installation.TENANT} {installation.CLIENT} -- sh -c '{uri}'")
+    print(f"  {kubectl} annotate bsched {tenant} nightly servicedb.io/run-at=$(date +%s) --overwrite  # backs up now")
+    print(f"  {kubectl} apply --filename=- <<'END'  # restores a backup beside the database that it is of")
+    print(yaml.safe_dump_all(_restoring(cluster), sort_keys=False) + "END")
+    print(f"  {kubectl} wait {tenant} dbrestore/onboarding-again --for=condition=Succeeded")
     print("`make demo-down` removes all of it.")
+
+
+def _restoring(cluster: Cluster) -> list[dict[str, Any]]:
+    """A database, and the order to restore the newest backup of another one into it."""
+    words = ["--sort-by=.status.startedAt", "--output=jsonpath={.items[-1:].metadata.name}"]
+    of_onboarding = "--field-selector=spec.databaseRef.name=onboarding"
+    backup = cluster.kubectl("get", "dbbackup", f"--namespace={installation.TENANT}", of_onboarding, *words)
+    specs = {
+        "ServiceDatabase": {"serverRef": {"name": "main"}, "roles": {"app": {"secretName": "onboarding-again-app"}}},
+        "DatabaseRestore": {
+            "source": {"backupRef": {"name": backup}},
+            "target": {"databaseRef": {"name": "onboarding-again"}},
+        },
+    }
+    metadata = {"name": "onboarding-again", "namespace": installation.TENANT}
+    return [
+        {"apiVersion": "servicedb.io/v1alpha1", "kind": kind, "metadata": dict(metadata), "spec": spec}
+        for kind, spec in specs.items()
+    ]
 
 
 def _program() -> str:

@@ -7,13 +7,13 @@ import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import yaml
 
 from tests.cluster.api_server import CRDS as CRD_FILES
-from tests.cluster.harness import Cluster, HarnessError, images, postgres
+from tests.cluster.harness import Cluster, HarnessError, images, postgres, store
 from tests.cluster.harness.deadline import wait_until
 from tests.cluster.harness.postgres import Postgres
 
@@ -147,6 +147,26 @@ def secret_names(cluster: Cluster, example: str) -> list[str]:
     """The Secrets of the example, one a login."""
     output = "jsonpath={.items[*].status.roles[*].secretName}"
     return sorted(cluster.kubectl("get", "servicedatabases", "--namespace", example, "--output", output).split())
+
+
+def keys_of_store(cluster: Cluster, example: str = TENANT) -> None:
+    """The Secret that the example's backups name, with keys to a store in the cluster."""
+    keys = {name: value.decode() for name, value in store.ensure(cluster).credentials.items()}
+    metadata = {"name": "backups", "namespace": example}
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": keys}
+    cluster.kubectl("apply", "--server-side", "--filename=-", text=json.dumps(secret))
+
+
+def back_up(cluster: Cluster) -> None:
+    """Have all databases of the example kyc-onboarding backed up into a store in the cluster, until all have one."""
+    keys_of_store(cluster)
+    cluster.kubectl("apply", "-k", str(EXAMPLES / f"{TENANT}-backups"))
+    schedule = ["bsched/nightly", f"--namespace={TENANT}"]
+    asked = f"servicedb.io/run-at={datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
+    cluster.kubectl("annotate", *schedule, asked, "--overwrite")
+    # Left out while one of its databases has none.
+    cluster.kubectl("wait", *schedule, "--for=jsonpath={.status.lastSuccess}", "--timeout=180s")
+    cluster.kubectl("wait", *schedule, "--for=condition=Ready", "--timeout=60s")
 
 
 def client_pod(cluster: Cluster, example: str = TENANT) -> None:

@@ -1,8 +1,5 @@
 """Backups in Kubernetes: real Jobs, real pods, a PostgreSQL server and an S3-compatible store that the pods reach."""
 
-import contextlib
-import threading
-from collections.abc import Iterator
 from typing import Final
 
 import pyrage
@@ -12,7 +9,7 @@ from servicedb.plan.steps import BACKUP
 from tests.cluster.harness import store
 from tests.cluster.harness.cluster import Cluster
 from tests.cluster.objects import condition, wait_for
-from tests.cluster.operator_process import OperatorProcess, Point
+from tests.cluster.operator_process import Point, restarting
 from tests.cluster.shop import Shop, inline
 from tests.cluster.vault import KEYS, PATIENCE, Vault
 
@@ -56,6 +53,29 @@ def test_a_schedule_backs_up_by_time_and_out_of_turn_and_prunes_what_it_does_not
     found = vault.get("BackupSchedule", "each-minute")
     assert (condition(found, "RecoveryPointMet") or {})["status"] == "True"
     assert found["status"]["nextRun"].endswith("-02-29T00:00+00:00")
+
+
+def test_a_backup_goes_with_its_object_where_the_schedule_says_so_and_the_newest_never_does(vault: Vault) -> None:
+    vault.shop.provision("bills")
+    vault.fill("bills", ROWS)
+    vault.schedule("deleting", "bills", {"spec.deletion": {"policy": "Delete"}})
+    for count in (1, 2):
+        vault.run_now("deleting")
+        vault.wait_for_entries("deleting", count)
+    older, newest = vault.wait_for_entries("deleting", 2)
+    for one in (older, newest):
+        vault.objects.delete("DatabaseBackup", one["metadata"]["name"], vault.namespace)
+
+    def kept() -> list[str]:
+        events = vault.objects.listed("Event", vault.namespace)
+        return [one["message"] for one in events if one["reason"] == "BackupKept"]
+
+    wait_for("a word about the newest", lambda: kept() != [], within=PATIENCE, told=vault.told)
+    (words,) = kept()
+    assert words.startswith(f"backup {newest['status']['key']} stays: newest")
+    (back,) = vault.wait_for_entries("deleting", 1)
+    assert back["status"]["key"] == newest["status"]["key"]
+    assert vault.stored_keys("deleting") == {newest["status"]["key"]}
 
 
 def test_what_was_ordered_is_restored_into_a_new_database(vault: Vault) -> None:
@@ -185,23 +205,3 @@ def test_an_operator_that_is_killed_at_any_step_goes_on_and_loses_no_backup(vaul
     assert [one["name"] for one in found["status"]["databases"]] == ["wagons"]
     owned = [job["metadata"]["name"] for job in vault.objects.listed("CronJob", vault.namespace)]
     assert len([one for one in owned if one.startswith("wheels-")]) == 0
-
-
-@contextlib.contextmanager
-def restarting(operator: OperatorProcess) -> Iterator[None]:
-    """Have the operator started again whenever it was killed."""
-    over = threading.Event()
-
-    def watch() -> None:
-        while not over.wait(0.1):
-            if not operator.is_running:
-                operator.wait_killed()
-                operator.start()
-
-    watching = threading.Thread(target=watch)
-    watching.start()
-    try:
-        yield
-    finally:
-        over.set()
-        watching.join()

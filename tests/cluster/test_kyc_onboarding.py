@@ -5,6 +5,8 @@ at the end there is none, and the kinds are there as before.
 """
 
 import json
+import re
+import secrets
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -28,6 +30,7 @@ from tests.cluster.installation import (
     in_pod,
     install,
     installed,
+    keys_of_store,
     psql,
     refusal,
 )
@@ -54,6 +57,8 @@ VERSIONS: Final = {
     "notification-service": ("1", 0),
 }
 """Each MigrationRun, the version that it ends at, and what is pending then."""
+BACKED_UP_WITHIN: Final = timedelta(minutes=4)
+"""From a minute's begin, which is up to one away."""
 OPERATOR: Final = "system:serviceaccount:servicedb-system:servicedb"
 
 
@@ -219,6 +224,102 @@ def test_the_connection_string_of_the_template_names_the_login(kyc: Kyc) -> None
             f"Host=postgres.databases.svc;Port=5432;Database={database};Username={login};Password={password};"
             "SSL Mode=VerifyFull;Root Certificate=/etc/servicedb/ca.crt"
         )
+
+
+# Its backups
+
+
+def test_all_of_it_is_backed_up_by_the_schedule(kyc: Kyc) -> None:
+    insert = "INSERT INTO onboarding_cases (partner_id, reference, type) SELECT gen_random_uuid(), 'N-' || n, 'Trust'"
+    psql(kyc.cluster, secret_of("onboarding"), f"{insert} FROM generate_series(1, 1000) n")
+    keys_of_store(kyc.cluster)
+    example = (EXAMPLES / f"{TENANT}-backups" / "nightly.yaml").read_text()
+    # In a folder of its own: the store keeps what runs before have left.
+    changed = example.replace("0 2 * * *", '"* * * * *"').replace("prefix: ", f"prefix: {secrets.token_hex(4)}/")
+    kyc.cluster.kubectl("apply", "--filename=-", text=f"{changed}  spread: 0s\n")
+    wait_until(lambda: len(taken(kyc.cluster)) == len(LOGINS), BACKED_UP_WITHIN)
+    change_backups(kyc.cluster, {"schedule": "0 2 * * *"})
+    assert set(taken(kyc.cluster)) == {database.replace("_", "-") for database in LOGINS}
+    wait_for(kyc.cluster, "bsched/nightly", "Ready")
+    (shown,) = table(kyc.cluster, "bsched")
+    assert (shown["READY"], shown["STATUS"], int(shown["BACKUPS"]) >= len(LOGINS)) == ("True", "Ready", True)
+    assert re.fullmatch(r"\d+-\d\d-\d\dT02:00\+0[12]:00", shown["NEXT"])
+    assert re.fullmatch(r"[\dms]+", shown["LAST SUCCESS"])
+    assert (shown["LAST VERIFIED"], shown["AGE"] != "") == ("", True)
+    for backup in table(kyc.cluster, "dbbackup"):
+        assert (backup["READY"], backup["STATUS"], backup["VERIFIED"]) == ("True", "Stored", "Unknown")
+        assert re.fullmatch(r"[\d.]+ [KM]iB", backup["SIZE"])
+        assert backup["ROWS"] == rows(kyc, backup["DATABASE"].replace("-", "_"))
+
+
+def test_a_backup_is_restored_on_trial(kyc: Kyc) -> None:
+    verify = {"schedule": "* * * * *", "serverRef": {"name": "main"}, "allowSameServer": True}
+    change_backups(kyc.cluster, {"databaseRefs": [{"name": "onboarding"}], "verify": verify})
+    wait_for(kyc.cluster, f"dbbackup/{taken(kyc.cluster)['onboarding']}", "Verified")
+    change_backups(kyc.cluster, {"verify": None})
+    (shown,) = table(kyc.cluster, "bsched", "--output=wide")
+    assert (shown["RECOVERY"] != "", shown["READY"]) == (True, "True")
+
+
+def test_a_backup_is_restored_into_another_database_row_by_row(kyc: Kyc) -> None:
+    target = {"serverRef": {"name": "main"}, "roles": {"app": {"secretName": "onboarding-again-app"}}}
+    apply(kyc.cluster, "ServiceDatabase", "onboarding-again", target)
+    wait_for(kyc.cluster, "sdb/onboarding-again", "Ready")
+    source = {"backupRef": {"name": taken(kyc.cluster)["onboarding"]}}
+    spec = {"source": source, "target": {"databaseRef": {"name": "onboarding-again"}}}
+    apply(kyc.cluster, "DatabaseRestore", "again", spec)
+    wait_for(kyc.cluster, "dbrestore/again", "Succeeded")
+    (shown,) = table(kyc.cluster, "dbrestore")
+    assert (shown["ROWS"], shown["MISMATCHES"]) == (rows(kyc, "onboarding"), "0")
+    before, after = contents(kyc, "onboarding"), contents(kyc, "onboarding_again")
+    assert before == after
+    assert len(before["public.onboarding_cases"]) == 1001
+    wait_for(kyc.cluster, "sdb/onboarding-again", "Ready")
+
+
+def taken(cluster: Cluster) -> dict[str, str]:
+    """Each ServiceDatabase that has a backup, and its newest one."""
+    found = sorted(items(cluster, "dbbackup", f"--namespace={TENANT}"), key=lambda one: str(one["spec"].get("key")))
+    return {one["spec"]["databaseRef"]["name"]: one["metadata"]["name"] for one in found}
+
+
+def change_backups(cluster: Cluster, spec: dict[str, Any]) -> None:
+    patch = ["--type=merge", f"--patch={json.dumps({'spec': spec})}"]
+    cluster.kubectl("patch", "bsched", "nightly", f"--namespace={TENANT}", *patch)
+
+
+def apply(cluster: Cluster, kind: str, name: str, spec: dict[str, Any]) -> None:
+    metadata = {"name": name, "namespace": TENANT}
+    manifest = {"apiVersion": "servicedb.io/v1alpha1", "kind": kind, "metadata": metadata, "spec": spec}
+    cluster.kubectl("apply", "--filename=-", text=json.dumps(manifest))
+
+
+def wait_for(cluster: Cluster, what: str, condition: str) -> None:
+    cluster.kubectl("wait", f"--for=condition={condition}", f"--namespace={TENANT}", what, "--timeout=120s")
+
+
+def table(cluster: Cluster, kind: str, *words: str) -> list[dict[str, str]]:
+    """What `kubectl get` shows, a line each, by the columns' names."""
+    header, *lines = cluster.kubectl("get", kind, f"--namespace={TENANT}", *words).splitlines()
+    columns = [match.span() for match in re.finditer(r"\S+(?: \S+)*\s*", header)]
+    return [
+        {header[a:b].strip(): line[a : b if b < len(header) else None].strip() for a, b in columns} for line in lines
+    ]
+
+
+def contents(kyc: Kyc, database: str) -> dict[str, list[dict[str, Any]]]:
+    """The rows of each table."""
+    tables = (
+        "SELECT format('%I.%I', schemaname, tablename) FROM pg_tables WHERE schemaname !~ '^(pg_|information_schema)'"
+    )
+    all_rows = "SELECT coalesce(json_agg(t ORDER BY t::text), '[]') FROM {} t"
+    found = kyc.server.psql(tables, database=database).split()
+    return {name: json.loads(kyc.server.psql(all_rows.format(name), database=database)) for name in found}
+
+
+def rows(kyc: Kyc, database: str) -> str:
+    """How many there are in all tables, as kubectl shows it."""
+    return str(sum(map(len, contents(kyc, database).values())))
 
 
 # What the operator may do

@@ -11,9 +11,8 @@ from typing import Any, Final
 import pytest
 import yaml
 from servicedb.api.backup_schedule import BackupSchedule
-from servicedb.api.common import CONFIRM_DELETE
+from servicedb.api.common import CONFIRM_DELETE, MANAGED_BY
 from servicedb.api.migration_run import MigrationRun
-from servicedb.kube.secrets import MANAGED_BY
 from servicedb.plan.backups.location import locations
 from servicedb.plan.backups.pod import Owner, Task, Timing, cron_job
 from servicedb.plan.job_pod import Endpoint

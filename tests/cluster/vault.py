@@ -3,10 +3,15 @@
 import contextlib
 import json
 import secrets
+import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Final
+
+from servicedb.jobs.prune.catalogue import list_backups
+from servicedb.store.location import open_store
 
 from tests.api.examples import Manifest, changed
 from tests.cluster.harness.store import ObjectStore
@@ -72,6 +77,13 @@ class Vault:
         spec = {"source": {"backupRef": {"name": backup}}, "target": {"databaseRef": {"name": database}}}
         return self.objects.create(changed(self._object("DatabaseRestore", name, spec), dict(changes or {})))
 
+    def stored_keys(self, folder: str) -> set[str]:
+        """The backups that are in the store, as `servicedb list` sees them from here."""
+        with tempfile.TemporaryDirectory() as keys:
+            credentials = self.store.write_credentials(Path(keys) / "keys")
+            store = open_store(self.store.url_from_here(f"{self.prefix}/{folder}"), credentials)
+            return {one.key for one in list_backups(store, None).backups}
+
     def change(self, kind: str, name: str, change: Mapping[str, Any]) -> None:
         self.objects.patch(kind, name, dict(change), self.namespace)
 
@@ -109,7 +121,7 @@ class Vault:
 
     def told(self) -> str:
         """What there is, for a failure's message."""
-        kinds = ("BackupSchedule", "DatabaseBackup", "DatabaseRestore")
+        kinds = ("BackupSchedule", "DatabaseBackup", "DatabaseRestore", "RetentionPolicy")
         shown = [one for kind in kinds for one in self.objects.listed(kind, self.namespace)]
         shown = [{"name": one["metadata"]["name"], "status": one["status"]} for one in shown]
         pods = {

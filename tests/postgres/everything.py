@@ -58,6 +58,8 @@ INSERT INTO shown SELECT g, 't' || g % 3 FROM generate_series(1, 90) g;
 ALTER TABLE shown ENABLE ROW LEVEL SECURITY;
 CREATE POLICY everybody ON shown FOR SELECT USING (tenant = current_setting('app.tenant', true));
 CREATE POLICY writers ON shown AS RESTRICTIVE FOR INSERT TO "{n}__rw" WITH CHECK (id > 0 AND tenant <> '}}{{');
+COMMENT ON POLICY everybody ON shown IS 'of all';
+COMMENT ON POLICY writers ON shown IS 'of those who write';
 CREATE TABLE forced (LIKE shown);
 INSERT INTO forced SELECT * FROM shown;
 ALTER TABLE forced ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;

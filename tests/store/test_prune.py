@@ -199,6 +199,66 @@ def test_killed_in_a_bucket_the_next_one_ends_it(gateway):
     assert backups(location) == [place.manifest for place in places[2:]]
 
 
+def only(*places: Place, **held: Any) -> Request:
+    return Request(retention=Retention(), only=frozenset(place.manifest for place in places), held=Held(**held))
+
+
+def test_backups_are_deleted_by_their_keys_and_no_others(location):
+    places = [location.back_up(days) for days in (5, 4, 3, 2, 1)]
+    others = [location.back_up(days, group=OTHER_GROUP) for days in (30, 20)]
+    result = run(location, only(places[1], places[3], others[0]))
+    gone = [places[1].manifest, places[3].manifest, others[0].manifest]
+    assert (result.outcome, sorted(result.pruned), result.refused) == ("Succeeded", sorted(gone), [])
+    assert backups(location) == [place.manifest for place in (others[1], places[0], places[2], places[4])]
+    assert not [key for key in location.contents() if key.startswith(places[1].prefix)]
+
+
+@pytest.mark.parametrize(
+    ("chosen", "held", "why"),
+    [
+        pytest.param(2, {}, "newest", id="the newest"),
+        pytest.param(0, {"verified": {0}}, "newest verified", id="the newest verified"),
+        pytest.param(1, {"pinned": {1}}, "pinned", id="one that is pinned or read"),
+    ],
+)
+def test_a_backup_that_has_to_stay_is_not_deleted_by_its_key(location, chosen, held, why):
+    places = [location.back_up(days) for days in (3, 2, 1)]
+    before = location.contents()
+    keys = {name: frozenset(places[one].manifest for one in numbers) for name, numbers in held.items()}
+    result = run(location, only(places[chosen], **keys))
+    assert (result.outcome, result.pruned, location.contents()) == ("Succeeded", [], before)
+    assert len(result.refused) == 1
+    assert result.refused[0].startswith(f"backup {places[chosen].manifest} stays: ")
+    assert why in result.refused[0]
+
+
+def test_nothing_is_deleted_while_the_newest_looks_wrong_or_where_no_other_is_whole(location):
+    old, newest = location.back_up(2), location.back_up(1)
+    (location.folder / newest.manifest).write_bytes(b"{}")
+    for place in (old, newest):
+        result = run(location, only(place))
+        assert (result.pruned, len(result.refused)) == ([], 1)
+
+
+def test_a_deletion_that_is_killed_before_any_step_is_ended_by_the_next_one(volume):
+    """By the same one, or by a pruning."""
+    steps = 0
+    while True:
+        shutil.rmtree(volume)
+        volume.mkdir()
+        location = Location(volume.as_uri(), None, volume)
+        places = [location.back_up(days) for days in (3, 2, 1)]
+        process = killed_before(steps, location.url, None, only(places[0]), NOW)
+        assert process.exitcode in (0, -signal.SIGKILL)
+        assert backups(location)[-2:] == [place.manifest for place in places[1:]]
+        run(location, only(places[0]) if steps % 2 else KEEP_TWO)
+        assert not list((volume / places[0].prefix).glob("*"))
+        if process.exitcode == 0:
+            break
+        steps += 1
+    assert steps >= 6
+
+
 def test_one_that_was_to_go_stays_when_it_is_pinned_meanwhile(location):
     places = [location.back_up(days) for days in (3, 2, 1)]
     location.open().put(places[0].tombstone, [b"{}"])

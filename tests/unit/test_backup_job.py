@@ -279,8 +279,10 @@ def lines() -> list[tuple[str, ...]]:
             identity=True,
             as_role="onboarding__owner",
             schemas=["public"],
+            tables=["public.applications"],
             roles=[("old__app", "new__app")],
         ),
+        command.delete(place, [KEY], verified=[KEY], pinned=[KEY]),
         command.prune(
             place,
             spec.retention,

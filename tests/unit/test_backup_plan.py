@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from servicedb.errors import Retryable, Terminal
+from servicedb.jobs.backup.backup import expected_without_compression
 from servicedb.plan.backups.comparison import Restored, Scope, faults, notes
 from servicedb.plan.backups.dump_failure import dump_failure
 from servicedb.plan.backups.keys import Group, Place
@@ -160,6 +161,8 @@ LISTING = """;
 3302; 2606 16501 FK CONSTRAINT public u u_fkey orders__owner
 3400; 3256 16600 POLICY public t mine orders__owner
 3401; 3256 16601 POLICY public t all orders__owner
+3403; 0 0 COMMENT public POLICY mine ON t orders__owner
+;\tdepends on: 3400
 3402; 3466 16700 EVENT TRIGGER - guard postgres
 """
 
@@ -187,12 +190,19 @@ def test_a_list_loses_what_an_admin_makes_what_is_there_and_policies_for_others(
     assert [entry.oid for entry in listed] == [16401, 16388, 16397, 0, 16500, 16501, 16601]
     same = wanted(entries(LISTING), OBJECTS, {"public"}, Names({"orders__rw": "orders__rw"}))
     assert {16400, 16600} <= {entry.oid for entry in same}
+    assert any(entry.what.startswith("COMMENT public POLICY") for entry in same)
+
+
+def test_what_is_not_compressed_is_allowed_more_room_and_no_piece_of_it_fills_the_memory():
+    assert expected_without_compression(1 << 30) == 4 << 30
+    assert expected_without_compression(900 << 30) == 1 << 40
+    assert expected_without_compression(2 << 40) == 2 << 40
 
 
 def test_indexes_of_one_table_are_made_by_one_session_and_what_needs_two_tables_comes_after():
     groups, rest = by_table(entries(LISTING)[4:], {16397: 1, 16500: 2, 16501: 2}, 4)
     assert [[entry.oid for entry in group] for group in groups] == [[16397], [16500]]
-    assert [entry.what.split()[0] for entry in rest] == ["TABLE", "INDEX", "FK", "POLICY", "POLICY", "EVENT"]
+    assert [one.what.split()[0] for one in rest] == ["TABLE", "INDEX", "FK", "POLICY", "POLICY", "COMMENT", "EVENT"]
 
 
 def known(**values: object) -> Manifest:

@@ -6,6 +6,7 @@ from typing import Any, Final
 import pytest
 import yaml
 from pydantic import BaseModel
+from servicedb.api.backup_schedule import BackupSchedule
 from servicedb.api.database_server import DatabaseServer
 from servicedb.api.migration_run import MigrationRun
 from servicedb.api.service_database import ServiceDatabase
@@ -15,6 +16,8 @@ from servicedb.plan.migrations.source import read_source
 EXAMPLES: Final = Path(__file__).parents[2] / "manifests" / "examples"
 SYSTEMS: Final = sorted(file.parent.name for file in EXAMPLES.glob("*/server.yaml"))
 """Without the folders that build on another's."""
+BACKUPS: Final = sorted(file.parent.name for file in EXAMPLES.glob("*-backups/kustomization.yaml"))
+"""Those that add backups to a system."""
 MODELS: Final[dict[str, type[BaseModel]]] = {
     "DatabaseServer": DatabaseServer,
     "ServiceDatabase": ServiceDatabase,
@@ -93,3 +96,15 @@ def test_no_two_systems_share_a_server_object() -> None:
     """A DatabaseServer is of the whole cluster: the second system applied would change the first's."""
     servers = [server for system in SYSTEMS for server in named(system, "DatabaseServer")]
     assert len(servers) == len({*servers})
+
+
+@pytest.mark.parametrize("folder", BACKUPS)
+def test_the_backups_of_a_system_are_of_databases_that_it_has(folder: str) -> None:
+    system = folder.removesuffix("-backups")
+    assert kustomization(folder)["resources"] == [f"../{system}", "nightly.yaml"]
+    document = yaml.safe_load((EXAMPLES / folder / "nightly.yaml").read_text())
+    schedule = BackupSchedule.model_validate({**document, "metadata": {**document["metadata"], "uid": "u"}})
+    assert {schedule.metadata.namespace} == named(system, "Namespace")
+    assert {one.name for one in schedule.spec.database_refs} <= named(system, "ServiceDatabase")
+    if schedule.spec.verify is not None:
+        assert schedule.spec.verify.server_ref.name in named(system, "DatabaseServer")

@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 from servicedb.errors import Problem, Retryable, Terminal
+from servicedb.plan.job_status import waiting_for
 from servicedb.plan.migration_image import source_image
-from servicedb.plan.migration_result import result_of, waiting_for
+from servicedb.plan.migration_result import result_of
 
 FAILED: dict[str, Any] = {
     "spec": {

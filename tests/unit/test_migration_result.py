@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 from servicedb.errors import NeedsDecision, Problem, Retryable, Terminal
 from servicedb.jobs.migrate.result import Done, Result
-from servicedb.plan.migration_result import is_at_work, job_state, last_words, result_of, waiting_for
+from servicedb.plan.job_status import is_at_work, job_state, last_words, waiting_for
+from servicedb.plan.migration_result import result_of
 from servicedb.plan.migrations.problems import Place
 
 

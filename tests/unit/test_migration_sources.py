@@ -6,7 +6,7 @@ import os
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 from servicedb.errors import Retryable, Terminal
-from servicedb.jobs.migrate.connection import from_folder
+from servicedb.jobs.connection import from_folder
 from servicedb.jobs.migrate.folder import read_folder
 from servicedb.jobs.migrate.new import new_migration
 from servicedb.jobs.migrate.result import Done, Result

@@ -173,7 +173,7 @@ def test_an_object_whose_spec_can_not_be_read_is_noticed_all_the_same(watched, w
 
 def test_a_deleted_object_is_looked_at_and_forgotten(watched, world, enqueued):
     watched.seen(ORDERS, body(ORDERS))
-    watched.deleted(ORDERS)
+    watched.deleted(ORDERS, {})
     assert enqueued == [ORDERS, ORDERS]
     assert world.databases == {}
     watched.seen(ORDERS, body(ORDERS))
@@ -251,7 +251,7 @@ async def test_when_a_run_goes_the_others_of_its_database_are_looked_at(watched,
     for key in (RUN, OTHER_RUN):
         watched.seen(key, run_body(key))
     enqueued.clear()
-    watched.deleted(RUN)
+    watched.deleted(RUN, {})
     assert enqueued == [RUN, OTHER_RUN]
     assert set(world.runs) == {OTHER_RUN}
 
@@ -353,7 +353,7 @@ async def test_an_object_that_is_gone_is_not_owed(watched, cluster, clock, how):
     await list_all(watched)
     cluster.objects = {}
     if how == "deleted":
-        watched.deleted(ORDERS)
+        watched.deleted(ORDERS, {})
     else:
         await list_all(watched)
     clock.now = 1000.0

@@ -2,8 +2,9 @@
 
 import pytest
 from pydantic import SecretStr
+from servicedb.api.common import MANAGED_BY
 from servicedb.api.database_server import DatabaseServer
-from servicedb.kube.secrets import CREDENTIAL_OF, MANAGED_BY, Address, up_to_date
+from servicedb.kube.secrets import CREDENTIAL_OF, Address, up_to_date
 from servicedb.kube.secrets import _written as written
 from servicedb.reconcile.world import Server
 

@@ -13,6 +13,7 @@ GROUP: Final = "servicedb.io"
 VERSION: Final = "v1alpha1"
 API_VERSION: Final = f"{GROUP}/{VERSION}"
 
+MANAGED_BY: Final = "app.kubernetes.io/managed-by"
 RECONCILE_AT: Final = f"{GROUP}/reconcile-at"
 ROTATE_AT: Final = f"{GROUP}/rotate-at"
 RECREATE: Final = f"{GROUP}/recreate"

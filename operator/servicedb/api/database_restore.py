@@ -97,7 +97,8 @@ class DatabaseRestoreSpec(Part):
     tables: Annotated[
         tuple[TableName, ...],
         Field(
-            description="Only these tables, each as schema.table. Left out: all.",
+            description="Only these tables, each as schema.table, with what they need, their own indexes, keys, "
+            "triggers and policies. Left out: all.",
             max_length=200,
             json_schema_extra=LIST_SET,
         ),

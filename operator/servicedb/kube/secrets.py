@@ -7,13 +7,12 @@ from datetime import UTC, datetime
 
 from pydantic import SecretStr
 
-from servicedb.api.common import GROUP, ROTATE_AT
+from servicedb.api.common import GROUP, MANAGED_BY, ROTATE_AT
 from servicedb.kube import resources
 from servicedb.kube.client import ApiError, Json, KubeClient, refusal
 from servicedb.plan.credentials import SeenSecret
 from servicedb.plan.secret import PENDING_PASSWORD, PENDING_USERNAME, SECRET_TYPE
 
-MANAGED_BY = "app.kubernetes.io/managed-by"
 ROLE = f"{GROUP}/role"
 CREDENTIAL_OF = f"{GROUP}/credential-of"
 ROTATED_AT = f"{GROUP}/rotated-at"

@@ -13,8 +13,6 @@ from servicedb.api.common import GROUP
 from servicedb.api.migration_job import Amounts, JobSettings
 from servicedb.api.strings import Duration
 
-MANAGED_BY: Final = "app.kubernetes.io/managed-by"
-
 EXIT_TERMINAL, EXIT_USAGE, EXIT_DECISION = 1, 2, 3
 """What a command ends with where trying again would end as before."""
 

@@ -2,8 +2,8 @@
 
 from typing import Any, Final
 
-from servicedb.api.common import API_VERSION, GROUP
-from servicedb.plan.job_pod import MANAGED_BY, fails_with, job_spec
+from servicedb.api.common import API_VERSION, GROUP, MANAGED_BY
+from servicedb.plan.job_pod import fails_with, job_spec
 from servicedb.plan.migration_order import Order
 from servicedb.plan.migration_pod import COPIES, MIGRATES, annotations, pod
 

@@ -27,7 +27,7 @@ from servicedb.plan.backups.held import may_be_forgotten
 from servicedb.plan.backups.listing import LIST, failed_list, list_problem, next_list_at
 from servicedb.plan.backups.location import locations
 from servicedb.plan.backups.pod import Task, hashed_name, job
-from servicedb.plan.backups.progress import Ended, is_at, lost, newly_made
+from servicedb.plan.backups.progress import Ended, deleted_keys, is_at, lost, newly_made
 from servicedb.plan.backups.result import OF_THE_JOB
 from servicedb.plan.backups.standing import STORAGE
 from servicedb.plan.conditions import READY, Finding, condition_of
@@ -43,7 +43,9 @@ _MISSING = timedelta(hours=1)
 
 async def record(seen: Seen) -> None:
     """Have an object for each backup that a Job has made, and write what verifications found into theirs."""
-    await _record(seen, newly_made(seen.done, seen.schedule.status.databases, seen.schedule.status.handled.listed_at))
+    made = newly_made(seen.done, seen.schedule.status.databases, seen.schedule.status.handled.listed_at)
+    deleted = deleted_keys(seen.jobs) | _wished(seen)
+    await _record(seen, [one for one in made if one.key not in deleted])
     for one in seen.done:
         if one.work == "verify" and one.key is not None:
             await _record_verification(seen, one, one.key)
@@ -72,7 +74,9 @@ async def list_store(seen: Seen) -> Outcome:
             again = next_list_at(failed, wanted, condition_of(schedule.status.conditions, STORAGE))
             if again is not None and again > seen.world.now():
                 return Outcome(again=[again], problems=problems)
-            if is_at(seen.jobs, "prune"):  # of which nothing is told yet
+            if is_at(seen.jobs, "prune") or is_at(seen.jobs, "delete"):  # of which nothing is told yet
+                return Outcome(problems=problems)
+            if _wished(seen):  # a list would bring back what was deleted just now
                 return Outcome(problems=problems)
             await seen.make(job(await _task(seen, wanted), name))
         return Outcome(problems=problems)
@@ -135,7 +139,14 @@ def _is_due(seen: Seen) -> bool:
         return True
     if (schedule.status.backups or 0) > len(seen.stored):
         return True
+    if any(one.work == "delete" and one.at >= handled.listed_at for one in seen.done):
+        return True  # what was not deleted gets its object back
     return lost(one for one in seen.done if one.at > handled.listed_at)
+
+
+def _wished(seen: Seen) -> set[str]:
+    """Keys of the backups whose objects were deleted just now."""
+    return {one.key for one in seen.world.wishes.get(seen.key, ())}
 
 
 async def _task(seen: Seen, wanted: str) -> Task:
@@ -158,7 +169,7 @@ async def _read(seen: Seen, one: Ended, *, after: str | None) -> bool:
     listed = [(key, facts) for facts in one.told.parts("backups") if isinstance(key := facts.get("key"), str)]
     databases = seen.databases.values()
     entries = [Entry(key, database_of(key, databases), facts_of(facts)) for key, facts in listed]
-    await _record(seen, entries, shown=True)
+    await _record(seen, [one for one in entries if one.key not in _wished(seen)], shown=True)
     damaged = set(one.told.lines("damaged", 100))
     for backup in [each for each in seen.backups if key_of(each) in damaged]:
         place = Key(DATABASE_BACKUPS, seen.key.namespace, backup.metadata.name)

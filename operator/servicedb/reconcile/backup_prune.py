@@ -85,8 +85,6 @@ async def _task(seen: Seen, number: int) -> Task:
     spec = seen.schedule.spec
     assert spec.retention is not None
     place = locations(spec, "Prune")[number]
-    path = resources.collection(resources.DATABASE_RESTORES)
-    restores = [DatabaseRestore.parse(body) async for body in seen.world.kube.list(path)]
     return Task(
         work="prune",
         owner=seen.owner,
@@ -95,7 +93,7 @@ async def _task(seen: Seen, number: int) -> Task:
             spec.retention,
             time_zone=spec.time_zone,
             verified=sorted(verified_keys(seen.in_namespace)),
-            pinned=sorted(pinned_keys(seen.in_namespace) | keys_in_use(seen.jobs, restores)),
+            pinned=sorted(pinned_keys(seen.in_namespace) | await keys_that_are_read(seen)),
             live=live_runs(seen.jobs, seen.pods),
         ),
         image=await image(seen.world),
@@ -104,6 +102,13 @@ async def _task(seen: Seen, number: int) -> Task:
         locations=[place],
         notes={PLACE: str(number)},
     )
+
+
+async def keys_that_are_read(seen: Seen) -> set[str]:
+    """Keys of the backups that a restore or a verification reads."""
+    path = resources.collection(resources.DATABASE_RESTORES)
+    restores = [DatabaseRestore.parse(body) async for body in seen.world.kube.list(path)]
+    return keys_in_use(seen.jobs, restores)
 
 
 def _finding(done: list[Ended]) -> Finding:

@@ -19,6 +19,7 @@ from servicedb.plan.backups.standing import LAST_BACKUP, findings, foreign, reco
 from servicedb.plan.conditions import Finding
 from servicedb.reconcile.backup_catalogue import forget_gone, list_store, record
 from servicedb.reconcile.backup_cron import forget_old, keep_cron_jobs, run_now
+from servicedb.reconcile.backup_deletion import delete
 from servicedb.reconcile.backup_observe import Seen, observe
 from servicedb.reconcile.backup_prune import prune, read_pruned
 from servicedb.reconcile.backup_verify import verify
@@ -37,11 +38,10 @@ async def reconcile(key: Key, world: World) -> float | None:
     Raises the Retryable that came in between, after it was reported.
     """
     body = await world.kube.get(key.path)
-    if body is None:
+    if body is None or "deletionTimestamp" in body["metadata"]:
+        world.wishes.pop(key, None)  # what was deleted with it, was deleted for other reasons
         return None
     schedule = BackupSchedule.parse(body)
-    if schedule.metadata.deletion_timestamp is not None:
-        return None
     await begin(world, key, schedule)
     try:
         return await _bring(key, schedule, world)
@@ -59,11 +59,11 @@ async def _bring(key: Key, schedule: BackupSchedule, world: World) -> float | No
         next_due(spec.verify.schedule, spec.time_zone, now)  # what is no line of cron is told before anything is begun
     seen = await observe(key, schedule, world)
     await record(seen)
-    problems = [*_not_supported(schedule), *await keep_cron_jobs(seen)]
+    problems = await keep_cron_jobs(seen)
     handled = schedule.status.handled.as_json()
     again: list[datetime] = []
     told: list[Finding] = []
-    for step in (run_now, read_pruned, list_store, prune, verify, forget_gone, forget_old):
+    for step in (run_now, read_pruned, delete, list_store, prune, verify, forget_gone, forget_old):
         try:
             outcome = await step(seen)
         except Problem as problem:
@@ -75,14 +75,6 @@ async def _bring(key: Key, schedule: BackupSchedule, world: World) -> float | No
         told += outcome.found
     await _report(seen, next_run, problems, told, handled)
     return _next_look(seen, again, next_run, problems)
-
-
-def _not_supported(schedule: BackupSchedule) -> list[Problem]:
-    """What this release can't do yet is said, and stops nothing."""
-    if schedule.spec.deletion.policy != "Delete":
-        return []
-    message = "spec.deletion.policy Delete: this release of servicedb can't do that yet, backups stay; set it to Retain"
-    return [Terminal("NotSupported", message)]
 
 
 async def _report(

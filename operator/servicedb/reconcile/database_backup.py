@@ -13,9 +13,8 @@ from servicedb.kube.resources import BACKUP_SCHEDULES, SERVICE_DATABASES, Key
 from servicedb.plan.backups.entries import facts_of, unverified
 from servicedb.plan.backups.pod import Owner, hashed_name, job
 from servicedb.plan.backups.progress import Ended, ended
-from servicedb.plan.backups.result import ended_at
 from servicedb.plan.conditions import READY, RECONCILING, Finding, as_before, condition_of, of_problem
-from servicedb.plan.migration_result import waiting_for
+from servicedb.plan.job_status import ended_at, waiting_for
 from servicedb.plan.migration_standing import SUCCEEDED
 from servicedb.plan.steps import BeginWork, EndWork
 from servicedb.reconcile.backup_cron import backup_task

@@ -22,10 +22,9 @@ from servicedb.plan.backups.entries import key_of, shown_seconds
 from servicedb.plan.backups.location import location, same_place
 from servicedb.plan.backups.pod import KEY, Owner, Task, hashed_name, job
 from servicedb.plan.backups.progress import Ended, ended
-from servicedb.plan.backups.result import ended_at
 from servicedb.plan.conditions import READY, RECONCILING, Finding, as_before, condition_of, of_problem
+from servicedb.plan.job_status import ended_at, waiting_for
 from servicedb.plan.marker import Restored
-from servicedb.plan.migration_result import waiting_for
 from servicedb.plan.migration_standing import SUCCEEDED
 from servicedb.plan.restore_waits import waits_for
 from servicedb.plan.steps import BeginWork, EndWork
@@ -84,12 +83,6 @@ def _of_problem(problem: Problem) -> list[Finding]:
 
 async def _carry_out(key: Key, restore: DatabaseRestore, world: World) -> float | None:
     metadata = restore.metadata
-    if restore.spec.tables:
-        raise Terminal(
-            "NotSupported",
-            "spec.tables: this release of servicedb can't do that yet; take it out, or name schemas in another "
-            "DatabaseRestore",
-        )
     source = await _source(restore, world)
     found = await jobs.owned_by(world.kube, key.namespace, metadata.uid)
     name = hashed_name(metadata.name, metadata.uid, "restore")
@@ -159,6 +152,7 @@ async def _task(restore: DatabaseRestore, source: Source, database: ServiceDatab
             identity=source.identity is not None,
             as_role=RoleNames(status.database_name).owner,
             schemas=spec.schemas,
+            tables=spec.tables,
             roles=(),
         ),
         image=await image(world),

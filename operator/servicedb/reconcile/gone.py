@@ -5,8 +5,8 @@ from servicedb.api.service_database import ServiceDatabase
 from servicedb.kube import events, resources
 from servicedb.kube.client import Json
 from servicedb.kube.resources import SERVICE_DATABASES, Key
+from servicedb.plan.job_status import job_state
 from servicedb.plan.marker import Marker
-from servicedb.plan.migration_result import job_state
 from servicedb.plan.release import LiveObject, is_gone
 from servicedb.plan.resolve import database_name
 from servicedb.plan.scratch import is_forgotten

@@ -12,13 +12,14 @@ from servicedb.kube import jobs
 from servicedb.kube.client import Json
 from servicedb.kube.resources import SERVICE_DATABASES, Key
 from servicedb.plan.conditions import READY, RECONCILING, Finding, condition_of
+from servicedb.plan.job_status import ended_at, is_at_work, job_state, last_words, waiting_for
 from servicedb.plan.migration_admission import check_ready
 from servicedb.plan.migration_files import Seen
 from servicedb.plan.migration_image import source_image
 from servicedb.plan.migration_job import job
 from servicedb.plan.migration_key import RunKey
 from servicedb.plan.migration_order import Order
-from servicedb.plan.migration_result import is_at_work, job_state, last_words, result_of, waiting_for
+from servicedb.plan.migration_result import result_of
 from servicedb.plan.migration_standing import ended, seen_in, settled
 from servicedb.plan.steps import CreateJob, DeleteJob, NoteResult
 from servicedb.reconcile.job_ground import check_service_account, endpoint, image
@@ -129,7 +130,7 @@ async def _read(run: Run, current: Json, pods: list[Json]) -> float | None:
     fields: dict[str, Any] = {
         **seen_in(run.resource, result),
         "job": None if again else {"name": current["metadata"]["name"]},
-        "completedAt": _ended_at(current),
+        "completedAt": ended_at(current),
         "sourceDigest": run.source.digest or result.source_digest,
         "sourceImage": source_image(pods),
     }
@@ -157,7 +158,7 @@ async def report_settled(key: Key, run: MigrationRun, world: World) -> float | N
     if run.status.job is not None:
         ttl = run.spec.job.ttl.timedelta
         for one in await jobs.jobs_of(world.kube, run.metadata.namespace, run.metadata.uid):
-            if job_state(one) == "Running" or (end := _time(_ended_at(one)) + ttl) > world.now():
+            if job_state(one) == "Running" or (end := _time(ended_at(one)) + ttl) > world.now():
                 kept.append(end if job_state(one) != "Running" else world.now() + ttl)
             else:
                 await _delete(world, one, "spec.job.ttl is over since it ended")
@@ -168,14 +169,6 @@ async def report_settled(key: Key, run: MigrationRun, world: World) -> float | N
 def _handled(run: MigrationRun) -> dict[str, Any]:
     value = run.metadata.annotations.get(RECONCILE_AT)
     return {"handled": {"reconcileAt": value[:HANDLED_LENGTH]}} if value is not None else {}
-
-
-def _ended_at(job: Json) -> str:
-    status = job.get("status") or {}
-    times = [
-        one["lastTransitionTime"] for one in status.get("conditions") or () if one["type"] in ("Complete", "Failed")
-    ]
-    return str(status.get("completionTime") or max(times, default=job["metadata"]["creationTimestamp"]))
 
 
 def _time(text: str) -> datetime:

@@ -17,6 +17,7 @@ from servicedb.errors import Problem
 from servicedb.kube import resources
 from servicedb.kube.client import ApiError
 from servicedb.kube.resources import DATABASE_SERVERS, KINDS, MIGRATION_RUNS, SERVICE_DATABASES, Key
+from servicedb.reconcile.backup_deletion import note_deleted
 from servicedb.reconcile.guests import forget_asking, note_asking
 from servicedb.reconcile.world import Noticed, World
 
@@ -51,7 +52,9 @@ class Watched:
         if self._note(key, body):
             self._world.enqueue(key)
 
-    def deleted(self, key: Key) -> None:
+    def deleted(self, key: Key, body: Mapping[str, Any]) -> None:
+        """An object that was deleted just now, as it was."""
+        note_deleted(self._world, key, body)
         waiting = self._world.beside(key)  # a second run for the same set may go on now
         self._drop(key)
         for one in (key, *waiting):

@@ -17,6 +17,7 @@ from servicedb.kube import resources
 from servicedb.kube.client import KubeClient
 from servicedb.kube.resources import DATABASE_RESTORES, Key
 from servicedb.plan.asking import Asking
+from servicedb.plan.backups.deletion import Wish
 from servicedb.plan.marker import Marker
 from servicedb.plan.narrow import Narrowed
 from servicedb.plan.release import CrdState
@@ -136,6 +137,8 @@ class World:
     """Each MigrationRun, and its ServiceDatabase."""
     asking: dict[Key, Asking] = field(default_factory=dict)
     """What schedules, orders and restores ask of ServiceDatabases."""
+    wishes: dict[Key, list[Wish]] = field(default_factory=dict)
+    """For a BackupSchedule, what deletions of DatabaseBackups were seen that nothing was done about yet."""
     insides: dict[Key, Looked] = field(default_factory=dict)
     logins: dict[tuple[Key, str], Looked] = field(default_factory=dict)
     _namespaces: dict[str, tuple[float, Namespace]] = field(default_factory=dict)

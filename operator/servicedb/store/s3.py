@@ -23,6 +23,8 @@ MOST_PIECES: Final = 10_000
 """Source: Amazon S3 documentation, "Amazon S3 multipart upload limits"."""
 
 _PIECE: Final = 8 << 20
+_LARGEST_PIECE: Final = -(-(5 << 40) // MOST_PIECES)
+"""No object may have more than 5 TiB."""
 _PIECES_AT_ONCE: Final = 4
 _BYTES_AT_ONCE: Final = 64 << 20
 """What an upload may hold in memory: the pieces of a huge object go one after the other."""
@@ -69,7 +71,7 @@ class S3Store:
 
     def put(self, key: str, chunks: Iterable[bytes], *, expected_bytes: int = 0) -> None:
         # Some stores want pieces of one size, so it can't grow later: a quarter more than expected is allowed for.
-        piece = max(_PIECE, -(-expected_bytes * 5 // 4 // MOST_PIECES))
+        piece = min(max(_PIECE, -(-expected_bytes * 5 // 4 // MOST_PIECES)), _LARGEST_PIECE)
         rest = iter(chunks)
         first, small = _first(rest, piece)
         if small:

@@ -43,6 +43,8 @@ from servicedb.store.interface import Store
 _WRITTEN_OUT = 4
 """How much larger a dump that is not compressed may be than the server's files: those keep long values compressed, and
 bytea is written out at twice its length."""
+_MOST_ALLOWED_FOR = 1 << 40
+"""So many bytes are allowed for it at most: an upload holds two pieces in memory, and a piece is their 10,000th."""
 
 
 def backup(
@@ -78,6 +80,11 @@ def _delay(request: Request) -> float:
     """Seconds: the same for the same key, and spread evenly over all keys."""
     number = int.from_bytes(hashlib.sha256(request.spread_key.encode()).digest()[:8], "big")
     return request.spread * number / (1 << 64)
+
+
+def expected_without_compression(size: int) -> int:
+    """How many bytes to allow for of a dump whose tables have `size` bytes in the server's files."""
+    return max(size, min(_WRITTEN_OUT * size, _MOST_ALLOWED_FOR))
 
 
 @dataclass(slots=True)
@@ -122,7 +129,7 @@ class _Run:
             source.check_files()
             for stream in streams:
                 stream.join()
-            rows = counting.join()
+            rows, known["large_objects_fingerprint"] = counting.join()
             failure.check()
         except BaseException as error:
             failure.set(error)
@@ -136,7 +143,8 @@ class _Run:
 
     def _part(self, place: Place, name: str, size: int = 0) -> Part:
         key = place.part(name, compressed=self.encoding.level > 0, encrypted=bool(self.encoding.recipients))
-        return Part(name=name, key=key, expected_bytes=size if self.encoding.level > 0 else _WRITTEN_OUT * size)
+        written = size if self.encoding.level > 0 else expected_without_compression(size)
+        return Part(name=name, key=key, expected_bytes=written)
 
     def _put_objects(self, place: Place, objects: Objects, failure: Failure) -> Part:
         part = self._part(place, OBJECTS)
@@ -211,22 +219,25 @@ class _Run:
 
 
 class _Counting:
-    """Counts rows beside the streams."""
+    """Counts rows beside the streams, and makes the fingerprints of what they dump."""
 
     def __init__(self, source: Source, tables: tuple[Counted, ...], snapshot: Snapshot, failure: Failure) -> None:
         self._rows: tuple[Table, ...] = ()
+        self._large_objects: str | None = None
         self._thread = threading.Thread(
             target=self._count, args=(source, tables, snapshot, failure), name="counts", daemon=True
         )
         self._thread.start()
 
-    def join(self) -> tuple[Table, ...]:
+    def join(self) -> tuple[tuple[Table, ...], str | None]:
+        """The tables, and the fingerprint of the large objects."""
         self._thread.join()
-        return self._rows
+        return self._rows, self._large_objects
 
     def _count(self, source: Source, tables: tuple[Counted, ...], snapshot: Snapshot, failure: Failure) -> None:
         try:
             rows = source.counts(tables, snapshot, lambda: failure.is_set)
+            self._large_objects = None if failure.is_set else source.large_objects(snapshot)
             self._rows = tuple(sorted(rows, key=lambda table: (table.schema_, table.name)))
         except BaseException as error:  # noqa: BLE001 - whatever it was, the others have to end, too
             failure.set(error)

@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from servicedb.errors import Problem
-from servicedb.jobs.outcome import EXIT_CODES, OutcomeName, outcome_of, termination_message
+from servicedb.jobs.outcome import EXIT_CODES, OutcomeName, outcome_of, termination_message, unforeseen
 from servicedb.plan.migrations.problems import Place
 
 
@@ -75,8 +75,9 @@ class Result:
         others = [known for known in self.seeds if known.file != one.file]
         self.seeds = [*others, Seeded(one.file, rows + one.rows)]
 
-    def failed_with(self, problem: Problem, place: Place | None = None) -> None:
-        """The run ends with `problem`."""
+    def failed_with(self, error: Problem | OSError, place: Place | None = None) -> None:
+        """The run ends with `error`: a Problem says how, and any other is one that nobody foresaw."""
+        problem = error if isinstance(error, Problem) else unforeseen(error)
         self.outcome = outcome_of(problem)
         self.reason, self.message = problem.reason, problem.message
         self.failed = place or getattr(problem, "place", None)

@@ -12,7 +12,7 @@ from servicedb.jobs.prune.catalogue import read
 from servicedb.plan.backups.catalogue import Entry, Lot, lots
 from servicedb.plan.backups.keys import TOMBSTONE
 from servicedb.plan.backups.manifest import Started
-from servicedb.plan.backups.prune import Bury, Check, Decision, Delete, Held, Pruning, Step, is_abandoned
+from servicedb.plan.backups.prune import Bury, Check, Decision, Delete, Held, Pruning, Step, delete, is_abandoned
 from servicedb.plan.backups.prune import prune as decide
 from servicedb.plan.backups.retention import Retention
 from servicedb.store.interface import Store
@@ -24,9 +24,11 @@ _TOMBSTONE_CONTENT: Final = json.dumps({"format": 1}).encode() + b"\n"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """One pruning of at most `most` backups. `dry_run`: only say what would go."""
+    """One pruning of at most `most` backups. `only`: these go, by keys, and no others, whatever the retention says.
+    `dry_run`: only say what would go."""
 
     retention: Retention
+    only: frozenset[str] = frozenset()
     held: Held = field(default_factory=Held)
     most: int = 10
     dry_run: bool = False
@@ -36,7 +38,8 @@ class Request:
 class Result(Outcome):
     """What came of it, true wherever it ended. `pruned` are the keys of the backups that went, `kept` counts those that
     are left, `later` those of them that could go too; `orphans` counts what had never become a backup, or was one no
-    more; `damaged` are left alone. `stopped` says why nothing of a database was pruned."""
+    more; `damaged` are left alone. `refused` says why one that was to go by its key stays, `stopped` why nothing of a
+    database was pruned."""
 
     action: str = "prune"
     pruned: list[str] = field(default_factory=list)
@@ -44,6 +47,7 @@ class Result(Outcome):
     later: int = 0
     orphans: int = 0
     damaged: list[str] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
     stopped: str | None = None
 
 
@@ -60,9 +64,9 @@ def prune(store: Store, request: Request, now: datetime, before: Callable[[Step]
     result = Result()
     try:
         entries = list(read(store))
-        decision = decide(
-            entries, request.retention, request.held, now=now, most=request.most, runs=_runs(store, entries)
-        )
+        decision = _decision(store, entries, request, now)
+        if request.only:
+            result.refused = [f"backup {key} stays: {', '.join(why)}" for key, why in decision.kept.items()]
         result.kept = sum(entry.backup is not None for entry in entries)
         result.later = decision.later
         result.damaged = [entry.lot.place.manifest for entry in decision.damaged]
@@ -71,6 +75,13 @@ def prune(store: Store, request: Request, now: datetime, before: Callable[[Step]
     except Problem as problem:
         result.failed_with(problem)
     return result
+
+
+def _decision(store: Store, entries: list[Entry], request: Request, now: datetime) -> Decision:
+    if request.only:
+        return delete(entries, request.only, request.held, now=now)
+    runs = _runs(store, entries)
+    return decide(entries, request.retention, request.held, now=now, most=request.most, runs=runs)
 
 
 def _carry_out(store: "_Store", decision: Decision, result: Result) -> None:

@@ -12,7 +12,8 @@ from servicedb.jobs.outcome import Outcome
 class Request:
     """One restore of the backup whose manifest is `key`.
 
-    `identity` is a file with age identities. `schemas` are those to restore (none: all). `roles` are names of roles in
+    `identity` is a file with age identities. `schemas` and `tables` (each as
+    schema.table) are those to restore (none: all). `roles` are names of roles in
     the backup and here, besides those that follow from the databases' names. `as_role` is who everything belongs to;
     None: the login itself. `wait` is in seconds, None as long as it takes. `programs` is the folder of pg_restore.
     `run` is what the restore is called, the same when it is tried again: what it left unfinished itself is dropped.
@@ -22,6 +23,7 @@ class Request:
     run: str = ""
     identity: Path | None = None
     schemas: tuple[str, ...] = ()
+    tables: tuple[str, ...] = ()
     parallel: int = 2
     roles: Mapping[str, str] = field(default_factory=dict)
     as_role: str | None = None

@@ -18,8 +18,9 @@ from servicedb.jobs.restore.request import Request, Result
 from servicedb.jobs.restore.script import Scripts
 from servicedb.plan.backups.comparison import Restored, Scope, faults, notes
 from servicedb.plan.backups.keys import REST
-from servicedb.plan.backups.manifest import ManifestPart, Table
+from servicedb.plan.backups.manifest import Manifest, ManifestPart, Table
 from servicedb.plan.backups.objects import Objects
+from servicedb.plan.backups.selection import Selection, select
 from servicedb.plan.backups.toc import Entry, by_table, entries, wanted
 from servicedb.postgres.backups.programs import access, programs
 from servicedb.postgres.backups.session import Way
@@ -58,9 +59,10 @@ def restore(request: Request, connect_to: Connect, store: Store, progress: Progr
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """What was restored: what the backup knows of its objects, the rows that are here, and the privileges that stand
-    for nobody here."""
+    """What was restored: what the backup knows of it and of its objects, the rows that are here, and what was left out
+    or stands for nobody here."""
 
+    manifest: Manifest
     objects: Objects
     rows: Sequence[Table]
     lost: Sequence[str]
@@ -83,27 +85,40 @@ def load(request: Request, backup: Backup, target: Target, connect_to: Connect, 
     """
     found = programs(request.programs)
     found.check_dump(backup.manifest.dump_version)
-    target.begin(backup.manifest, request.run, progress.tell)
-    schema, objects = backup.schema(), backup.objects()
     scripts = Scripts(
         found, access(connect_to(), application=APPLICATION), request.as_role, target.standing.server_version
     )
-    target.make_extensions(backup.manifest.extensions)
-    target.make_schemas(request.schemas)
+    selection = None
+    manifest, schemas = backup.manifest, request.schemas
+    if request.tables:
+        schema, objects = backup.schema(), backup.objects()
+        listed = entries(scripts.listing([schema], "--verbose"))
+        selection = select(listed, objects, request.tables, schemas)
+    target.begin(backup.manifest, request.run, progress.tell)
+    schema, objects = backup.schema(), backup.objects()
     asked = objects.within(request.schemas)
+    target.make_extensions(backup.manifest.extensions)
+    if selection is not None:
+        manifest, asked, schemas = selection.of_manifest(manifest, objects), selection.of(objects), ()
+    target.make_schemas(schemas)
     target.check_wrappers(asked.wrappers)
-    loading = _Loading(request, backup, target, scripts, progress, [f"--schema={one}" for one in request.schemas])
+    loading = _Loading(
+        request, backup, target, scripts, progress, manifest, [f"--schema={one}" for one in schemas], selection
+    )
     rows = loading.run(schema, objects)
-    lost = target.give_back(backup.manifest, asked, target.names(backup.manifest, request.roles))
-    return Loaded(objects, rows, lost)
+    lost = target.give_back(manifest, asked, target.names(manifest, request.roles))
+    left_out = selection.left_out if selection is not None else ()
+    return Loaded(manifest, asked if selection is not None else objects, rows, (*left_out, *lost))
 
 
 def compare(request: Request, backup: Backup, loaded: Loaded, target: Target, result: Result) -> None:
     """Note what is otherwise. Raises Terminal where anything is missing."""
-    restored = target.look(loaded.rows)
-    scope = Scope(frozenset(request.schemas))
-    wrong = faults(backup.manifest, loaded.objects, restored, scope)
-    _note(result, restored, [*wrong, *loaded.lost, *notes(backup.manifest, loaded.objects, restored, scope)])
+    scope = Scope(frozenset(request.schemas), tables=bool(request.tables))
+    is_whole = not request.schemas and not request.tables
+    fingerprinted = is_whole and loaded.manifest.large_objects_fingerprint is not None
+    restored = target.look(loaded.rows, large_objects=fingerprinted)
+    wrong = faults(loaded.manifest, loaded.objects, restored, scope)
+    _note(result, restored, [*wrong, *loaded.lost, *notes(loaded.manifest, loaded.objects, restored, scope)])
     if wrong:
         target.differs(backup.manifest, request.run)
         more = f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""
@@ -125,14 +140,16 @@ class _Loading:
     target: Target
     scripts: Scripts
     progress: Progress
+    manifest: Manifest
     schemas: Sequence[str]
+    selection: Selection | None
     failure: Failure = field(default_factory=Failure)
 
     def run(self, schema: bytes, objects: Objects) -> Sequence[Table]:
         schemas = self.target.schemas()
         names = self.target.names(self.backup.manifest, self.request.roles)
         listed = {
-            section: wanted(entries(self.scripts.listing([schema], section)), objects, schemas, names)
+            section: self._chosen(wanted(self._listed(schema, section), objects, schemas, names))
             for section in (_PRE, _POST)
         }
         self.progress.begin(sum(part.raw_bytes for part in self.backup.manifest.parts))
@@ -140,14 +157,22 @@ class _Loading:
         self._run("schema", schema, _PRE, listed[_PRE])
         self.progress.tell("restoring rows")
         self._together([self._loading(part) for part in (*self.backup.data_parts, self.backup.part(REST))])
+        if self.selection is not None:  # in a part they are known by their names alone
+            self.target.set_sequences(self.manifest.sequences)
         # Before row-level security counts: where it is forced it hides rows from the owner, too.
-        rows = self.target.counts(self.backup.manifest.tables, self.request.parallel)
+        rows = self.target.counts(self.manifest.tables, self.request.parallel)
         self.progress.tell("restoring indexes, keys and the rest")
         tables = {one.oid: one.table for one in objects.objects if one.table is not None}
         groups, rest = by_table(listed[_POST], tables, self.request.parallel)
         self._together([self._indexing(schema, group) for group in groups])
         self._run("schema", schema, _POST, rest)
         return rows
+
+    def _listed(self, schema: bytes, section: str) -> Sequence[Entry]:
+        return entries(self.scripts.listing([schema], section, "--verbose"))
+
+    def _chosen(self, listed: Sequence[Entry]) -> Sequence[Entry]:
+        return listed if self.selection is None else [one for one in listed if one.id in self.selection.entries]
 
     def _run(self, name: str, schema: bytes, section: str, chosen: Sequence[Entry]) -> None:
         lines = [entry.line for entry in chosen]
@@ -162,7 +187,13 @@ class _Loading:
 
     def _load(self, part: ManifestPart) -> None:
         lines = None
-        if part.name == REST:
+        if self.selection is not None:
+            tables = self.selection.tables
+            listed = entries(self.scripts.listing(self.backup.read(part), _DATA))
+            lines = [one.line for one in listed if one.what.startswith("TABLE DATA ") and one.oid in tables]
+            if not lines:
+                return
+        elif part.name == REST:
             listed = entries(self.scripts.listing(self.backup.read(part), _DATA))
             # Rows of an extension's table: it is the extension's owner who may insert them.
             lines = [entry.line for entry in listed if not entry.what.startswith("TABLE DATA ")]

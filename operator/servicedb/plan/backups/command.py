@@ -83,6 +83,7 @@ def restore(
     identity: bool,
     as_role: str | None,
     schemas: Iterable[str],
+    tables: Iterable[str],
     roles: Iterable[tuple[str, str]],
 ) -> tuple[str, ...]:
     """Restore `key`. `run` is the same for each Job of one restore; `roles`: those of the backup, and what stands for
@@ -97,6 +98,7 @@ def restore(
         f"--parallel={parallel}",
         *((f"--identity={IDENTITY}/identity",) if identity else ()),
         *(f"--schema={schema}" for schema in schemas),
+        *(f"--table={table}" for table in tables),
         *(f"--role={old}={new}" for old, new in roles),
         *((f"--as-role={as_role}",) if as_role is not None else ()),
     )
@@ -130,6 +132,18 @@ def prune(
         *(f"--verified={key}" for key in verified),
         *(f"--pinned={key}" for key in pinned),
         *(f"--live={run}" for run in live),
+    )
+
+
+def delete(place: Location, keys: Iterable[str], *, verified: Iterable[str], pinned: Iterable[str]) -> tuple[str, ...]:
+    """Delete these backups, whatever a retention says of them."""
+    return (
+        "prune",
+        _TERMINATION_LOG,
+        *_store(place),
+        *(f"--only={key}" for key in keys),
+        *(f"--verified={key}" for key in verified),
+        *(f"--pinned={key}" for key in pinned),
     )
 
 

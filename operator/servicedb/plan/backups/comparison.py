@@ -10,7 +10,8 @@ from servicedb.plan.backups.objects import Object, Objects
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """What was found in the restored database; `descending` are the sequences that count downwards."""
+    """What was found in the restored database; `descending` are the sequences that count downwards, and
+    `large_objects_fingerprint` is there where the backup has one."""
 
     tables: Sequence[Table]
     sequences: Sequence[SequenceOf]
@@ -19,13 +20,16 @@ class Restored:
     large_objects: int
     server_version: int
     descending: frozenset[tuple[str, str]] = frozenset()
+    large_objects_fingerprint: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What was asked for: of which schemas, and which objects were left out on purpose. Empty `schemas`: all."""
+    """What was asked for: of which schemas, empty for all. `tables`: some tables alone were, and all that is compared
+    is theirs."""
 
     schemas: frozenset[str] = frozenset()
+    tables: bool = False
 
     def has(self, schema: str | None) -> bool:
         return not self.schemas or schema in self.schemas
@@ -40,7 +44,7 @@ def faults(manifest: Manifest, objects: Objects, restored: Restored, scope: Scop
         *_tables(manifest.tables, restored.tables, scope),
         *_sequences(manifest.sequences, restored, scope),
         *_objects(objects.objects, restored.objects, scope),
-        *_large_objects(objects.large_objects, restored.large_objects, scope),
+        *(() if scope.schemas or scope.tables else _large_objects(manifest, objects, restored)),
     )
 
 
@@ -109,6 +113,9 @@ def _definitions(recorded: Iterable[Object], found: Iterable[Object], scope: Sco
             yield f"{one.shown} is there, and the server words its definition otherwise: see whether it means the same"
 
 
-def _large_objects(recorded: int, found: int, scope: Scope) -> Iterable[str]:
-    if not scope.schemas and recorded != found:
-        yield f"there are {found} large objects, and were {recorded}"
+def _large_objects(manifest: Manifest, objects: Objects, restored: Restored) -> Iterable[str]:
+    was, found = objects.large_objects, restored.large_objects
+    if was != found:
+        yield f"there are {found} large objects, and were {was}"
+    elif manifest.large_objects_fingerprint != restored.large_objects_fingerprint:
+        yield f"there are as many large objects, {was}, but what they hold is otherwise: their fingerprint differs"

@@ -13,7 +13,7 @@ from servicedb.plan.backups.entries import VERIFIED, is_stored, key_of
 from servicedb.plan.backups.keys import Key
 from servicedb.plan.backups.pod import KEY, WORK
 from servicedb.plan.conditions import condition_of
-from servicedb.plan.migration_result import job_state
+from servicedb.plan.job_status import job_state
 from servicedb.plan.migration_standing import SUCCEEDED
 
 AGAINST: Final = frozenset({"AssertionFailed", "BackupDamaged", "Mismatch", "RestoreFailed"})

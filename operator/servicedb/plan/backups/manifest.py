@@ -107,7 +107,8 @@ class Manifest(Piece):
     """All that is known of a backup. Times are those of the database's clock.
 
     `marker` is the comment of the owner role, `server_version` as in server_version_num, `dump_version` that of
-    pg_dump, `not_included` what a person has to bring back by other ways.
+    pg_dump, `large_objects_fingerprint` is of their contents (None: none was made), `not_included` what a person has to
+    bring back by other ways.
     """
 
     format: Literal[1] = FORMAT
@@ -128,6 +129,7 @@ class Manifest(Piece):
     extensions: tuple[Extension, ...] = ()
     roles: tuple[Role, ...] = ()
     schema_fingerprint: str
+    large_objects_fingerprint: str | None = None
     not_included: tuple[str, ...] = ()
     totals: Totals
 

@@ -61,6 +61,7 @@ class Policy(Piece):
     roles: tuple[str, ...]
     using: str | None = None
     check: str | None = None
+    comment: str | None = None
 
 
 class DefaultPrivileges(Piece):

@@ -9,9 +9,9 @@ from servicedb.api.backup_schedule import Failure, ScheduledDatabaseStatus
 from servicedb.api.database_backup import DatabaseBackup
 from servicedb.errors import Problem, Retryable
 from servicedb.plan.backups.entries import Entry, facts_of, is_stored, key_of, newest
-from servicedb.plan.backups.pod import DATABASE, KEY, PLACE, WORK
-from servicedb.plan.backups.result import Told, ended_at, told_by
-from servicedb.plan.migration_result import job_state
+from servicedb.plan.backups.pod import DATABASE, KEY, KEYS, PLACE, WORK
+from servicedb.plan.backups.result import Told, told_by
+from servicedb.plan.job_status import ended_at, job_state
 
 _OF_JOB = "batch.kubernetes.io/controller-uid"
 _LOST = "ResultLost"
@@ -60,6 +60,16 @@ def pruned_keys(done: Iterable[Ended]) -> set[str]:
         for one in done
         if one.work == "prune" and (one.job["metadata"].get("annotations") or {}).get(PLACE) == "0"
         for key in one.told.lines("pruned", 1000)
+    }
+
+
+def deleted_keys(jobs: Iterable[Mapping[str, Any]]) -> set[str]:
+    """Keys of the backups that Jobs delete, or have deleted. They stay until a list has shown what became of it."""
+    return {
+        key
+        for job in jobs
+        if _label(job, WORK) == "delete"
+        for key in str((job["metadata"].get("annotations") or {}).get(KEYS, "")).splitlines()
     }
 
 

@@ -5,7 +5,7 @@ retention does not keep, or the rest of one that is no backup any more, or has n
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
@@ -132,6 +132,35 @@ def prune(
     leaving.sort(key=lambda entry: (not entry.lot.has_tombstone, entry.lot.order))
     decision.prunings = [Pruning(entry.lot, tuple(_whole(entry.lot))) for entry in leaving[:most]]
     decision.later = len(leaving) - len(decision.prunings)
+    return decision
+
+
+def delete(entries: Iterable[Entry], only: Collection[str], held: Held, *, now: datetime) -> Decision:
+    """What to delete where a person wants these backups to go, by keys: `kept` says why one stays all the same.
+
+    The newest of a database, the newest verified, and what is pinned or read stay, and so does everything while the
+    newest looks wrong: whoever deletes a backup has another one.
+    """
+    decision = Decision()
+    groups: dict[Group, list[Entry]] = defaultdict(list)
+    for entry in entries:
+        groups[entry.lot.place.group].append(entry)
+    for _, found in sorted(groups.items()):
+        asked = [entry for entry in found if entry.lot.place.manifest in only]
+        backups = [entry.backup for entry in found if entry.backup is not None]
+        why = kept(backups, Retention(keep_last=1), verified=held.verified, pinned=held.pinned)
+        stopped = stop_reason(backups, found, now) if backups else "no other backup of its database is whole"
+        for entry in asked:
+            key = entry.lot.place.manifest
+            if not entry.lot.has_manifest:
+                if entry.lot.has_tombstone:  # a run that was killed had begun with it
+                    decision.orphans.append(Pruning(entry.lot, tuple(_rest_of(entry.lot))))
+            elif stopped is not None:
+                decision.kept[key] = [stopped]
+            elif key in why:
+                decision.kept[key] = why[key]
+            else:
+                decision.prunings.append(Pruning(entry.lot, tuple(_whole(entry.lot))))
     return decision
 
 

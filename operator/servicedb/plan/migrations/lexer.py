@@ -7,6 +7,7 @@ Sources: PostgreSQL documentation, "Lexical Structure"; PostgreSQL's source, src
 """
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 _HEAD_WORDS = 4
@@ -111,6 +112,16 @@ def cut(script: bytes, *, ends_statement: re.Pattern[str] | None = None) -> Cut:
     Raises NotSql for a psql meta-command, an unended string or comment, and COPY data without its end.
     """
     return _Cutter(script, ends_statement).cut()
+
+
+def tokens(text: bytes) -> Iterator[tuple[str, str]]:
+    """The tokens of `text`, each with its kind, spaces too. Of a comment or a dollar string only the begin is one."""
+    position = 0
+    while position < len(text):
+        token = _TOKEN.match(text, position)
+        end = position + 1 if token is None else token.end()
+        yield (token.lastgroup or "" if token else "other"), text[position:end].decode("utf-8", "replace")
+        position = end
 
 
 class _Cutter:

@@ -157,7 +157,7 @@ _CURRENT: LiteralString = 'coalesce(o.acl, acldefault(o.acl_kind::"char", o.owne
 _POLICIES: LiteralString = """
 SELECT p.oid::int8, n.nspname AS schema_, c.relname AS table, p.polname AS name, p.polpermissive AS permissive,
        p.polcmd::text AS command, pg_get_expr(p.polqual, p.polrelid) AS using,
-       pg_get_expr(p.polwithcheck, p.polrelid) AS check,
+       pg_get_expr(p.polwithcheck, p.polrelid) AS check, obj_description(p.oid, 'pg_policy') AS comment,
        ARRAY(SELECT CASE role WHEN 0 THEN '' ELSE pg_get_userbyid(role) END FROM unnest(p.polroles) role) AS roles
 FROM pg_policy p JOIN pg_class c ON c.oid = p.polrelid JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE n.nspname {users}

@@ -101,6 +101,14 @@ class _Back:
             if expression is not None:
                 statement += sql.SQL(" {} ({})").format(sql.SQL(word), sql.SQL(expression))
         self.connection.execute(statement, binary=True)  # by the protocol that takes one statement only
+        if policy.comment is not None:
+            self.connection.execute(
+                sql.SQL("COMMENT ON POLICY {} ON {} IS {}").format(
+                    sql.Identifier(policy.name),
+                    sql.Identifier(policy.schema_, policy.table),
+                    sql.Literal(policy.comment),
+                )
+            )
 
     def objects(self, kept: Mapping[tuple[str, str], Object]) -> None:
         """Grants and revokes until each object has what it had."""

@@ -17,6 +17,7 @@ from servicedb.plan.backups.objects import Objects
 from servicedb.plan.backups.relations import Counted, Relation, check_locks, check_readable
 from servicedb.postgres.backups import facts as facts_of
 from servicedb.postgres.backups.counts import count
+from servicedb.postgres.backups.large_objects import MOST_BYTES, fingerprint
 from servicedb.postgres.backups.not_included import not_included
 from servicedb.postgres.backups.objects import objects
 from servicedb.postgres.backups.relations import begin_locked, relations, rewritten
@@ -109,6 +110,13 @@ class Source:
         """The rows of `tables`, read by a session of its own, until `over` says that nobody wants to know any more."""
         with contextlib.closing(self._way.open(application="servicedb-backup-counts")) as connection, translated():
             return tuple(count(connection, tables, snapshot.name, over=over))
+
+    def large_objects(self, snapshot: Snapshot) -> str | None:
+        """A fingerprint of them all, read by a session of its own; None where that takes too long."""
+        if self.facts.large_object_bytes > MOST_BYTES:
+            return None
+        with contextlib.closing(self._way.open(application="servicedb-backup-counts")) as connection, translated():
+            return fingerprint(connection, snapshot.name)
 
     def clock(self) -> datetime:
         """The server's time."""

@@ -13,12 +13,14 @@ from psycopg.rows import class_row
 from servicedb.errors import Terminal
 from servicedb.plan.backups.comparison import Restored
 from servicedb.plan.backups.manifest import Extension, Manifest, Table
+from servicedb.plan.backups.manifest import Sequence as SequenceOf
 from servicedb.plan.backups.objects import Objects
 from servicedb.plan.backups.privileges import Names, names
 from servicedb.plan.backups.relations import Counted, counted
 from servicedb.postgres.backups import facts as facts_of
 from servicedb.postgres.backups.counts import count
 from servicedb.postgres.backups.extensions import make_missing
+from servicedb.postgres.backups.large_objects import fingerprint
 from servicedb.postgres.backups.objects import objects
 from servicedb.postgres.backups.privileges import Standing, give_back
 from servicedb.postgres.backups.relations import relations
@@ -157,6 +159,14 @@ class Target:
             for one in wanted:
                 self._connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(one)))
 
+    def set_sequences(self, wanted: Sequence[SequenceOf]) -> None:
+        """Have them go on from where they had come to."""
+        with translated():
+            for one in wanted:
+                name = sql.Identifier(one.schema_, one.name).as_string(self._connection)
+                query = "SELECT pg_catalog.setval(%s::pg_catalog.regclass, %s, %s)"
+                self._connection.execute(query, (name, one.last_value, one.is_called))
+
     def schemas(self) -> frozenset[str]:
         """Those that there are."""
         with translated():
@@ -190,8 +200,8 @@ class Target:
         with ThreadPoolExecutor(parallel) as pool:
             return [row for share in pool.map(lambda one: self._count(one, fingerprints), shares) for row in share]
 
-    def look(self, rows: Sequence[Table]) -> Restored:
-        """What is there besides `rows`, now."""
+    def look(self, rows: Sequence[Table], *, large_objects: bool) -> Restored:
+        """What is there besides `rows`, now. `large_objects`: what they hold is read, too."""
         with translated():
             whole = objects(self._connection)
             return Restored(
@@ -202,6 +212,7 @@ class Target:
                 large_objects=whole.large_objects,
                 server_version=self.standing.server_version,
                 descending=facts_of.descending(self._connection),
+                large_objects_fingerprint=fingerprint(self._connection, None) if large_objects else None,
             )
 
     def _count(self, tables: Sequence[Counted], fingerprints: Mapping[tuple[str, str], str | None]) -> list[Table]:
