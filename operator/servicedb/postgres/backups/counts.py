@@ -3,6 +3,7 @@
 Source: PostgreSQL documentation, "Hash Functions" of record types; src/backend/utils/adt/rowtypes.c.
 """
 
+import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -21,6 +22,16 @@ _MOST_TEXT_BYTES = 8 << 30
 
 _SMALL_BYTES = 1 << 20
 _MOST_TOGETHER = 100
+
+
+@contextlib.contextmanager
+def in_snapshot(connection: Connection[Any], snapshot: str | None) -> Iterator[None]:
+    """A transaction that reads `snapshot`."""
+    with connection.transaction():
+        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        if snapshot is not None:
+            connection.execute(sql.SQL("SET TRANSACTION SNAPSHOT {}").format(sql.Literal(snapshot)))
+        yield
 
 
 def count(
