@@ -54,6 +54,7 @@ test-cluster: $(VENV)/ready
 	@$(BIN)/python -m tests.cluster.harness operator --name $(TEST_CLUSTER)
 	@$(BIN)/python -m tests.cluster.harness postgres --name $(TEST_CLUSTER)
 	@$(BIN)/python -m tests.cluster.harness store --name $(TEST_CLUSTER)
+	@$(BIN)/python -m tests.cluster.harness helm --name $(TEST_CLUSTER) -- version --short
 
 .PHONY: cluster
 cluster: test-cluster ## Tests on a real Kubernetes cluster of their own
@@ -84,9 +85,12 @@ bench: $(VENV)/ready ## Benchmarks: prints a table, writes build/bench.jsonl
 	$(BIN)/python -m tests.bench
 
 .PHONY: crds
-crds: $(VENV)/ready ## Generate crds/ and docs/reference/ from the models
+crds: $(VENV)/ready ## Generate crds/, docs/reference/ and the chart's copies of both the CRDs and the manifests
 	$(BIN)/servicedb crds --write crds
 	$(BIN)/servicedb reference --write docs/reference
+	cp crds/*.yaml helm/servicedb/files/crds/
+	cp manifests/operator/{aggregated-roles,policy,rbac}.yaml manifests/rbac/all-namespaces.yaml helm/servicedb/files/
+	cp manifests/components/confirm-delete/policy.yaml helm/servicedb/files/confirm-delete.yaml
 
 .PHONY: demo
 demo: $(VENV)/ready ## A cluster of its own with the kyc-onboarding example, end to end

@@ -17,6 +17,7 @@ _COMMANDS: Final[Mapping[str, str]] = {
     "verify": "restore_command.verify",
     "restore": "restore_command.restore",
     "prune": "prune_command.prune",
+    "retain": "retain_command.retain",
     "crds": "print_command.crds",
     "reference": "print_command.reference",
 }

@@ -28,6 +28,9 @@ HISTORY_SCHEMA = "servicedb_migrations"
 """Where each database keeps the history of its migrations, shut to everybody but the owner role: what it holds is run
 as the owner, on the way back."""
 
+RETENTION_SCHEMA = "servicedb_retention"
+"""Where each database keeps the ledger of what was archived and deleted: appended to, and never changed."""
+
 RESTORE_SCHEMA = "servicedb_restore"
 """Stands in a database while a restore into it has not come to its end."""
 

@@ -14,11 +14,22 @@ HEADER: Final = (
 
 ANNOTATIONS: Final = {
     RECONCILE_AT: (
-        ("DatabaseServer", "ServiceDatabase", "MigrationRun", "BackupSchedule", "DatabaseBackup", "DatabaseRestore"),
+        (
+            "DatabaseServer",
+            "ServiceDatabase",
+            "MigrationRun",
+            "BackupSchedule",
+            "DatabaseBackup",
+            "DatabaseRestore",
+            "RetentionPolicy",
+        ),
         "Any new value has the object looked at at once, all of it.",
     ),
     ROTATE_AT: (("ServiceDatabase",), "Any new value has all credentials of the object renewed."),
-    RUN_AT: (("BackupSchedule",), "Any new value has each database of the schedule backed up now."),
+    RUN_AT: (
+        ("BackupSchedule", "RetentionPolicy"),
+        "Any new value has each database of the schedule backed up now, or the policy run.",
+    ),
     RECREATE: (
         ("ServiceDatabase",),
         "Permits an empty database in place of one that is gone. The condition's message has the value, which is good "

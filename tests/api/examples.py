@@ -309,6 +309,63 @@ FULL_RESTORE: Final[Manifest] = {
     },
 }
 
+MINIMAL_POLICY: Final[Manifest] = {
+    "apiVersion": "servicedb.io/v1alpha1",
+    "kind": "RetentionPolicy",
+    "metadata": {"name": "metrics", "namespace": "kyc"},
+    "spec": {
+        "databaseRef": {"name": "metrics"},
+        "schedule": "0 2 * * *",
+        "rules": [{"table": "public.sessions", "column": "expires_at", "deleteAfter": "1d", "archive": False}],
+    },
+}
+
+FULL_POLICY: Final[Manifest] = {
+    "apiVersion": "servicedb.io/v1alpha1",
+    "kind": "RetentionPolicy",
+    "metadata": {"name": "metrics", "namespace": "kyc"},
+    "spec": {
+        "databaseRef": {"name": "metrics"},
+        "schedule": "0 2 * * *",
+        "timeZone": "Etc/UTC",
+        "startingDeadline": "6h",
+        "suspend": False,
+        "mode": "Apply",
+        "archive": {
+            "storage": {"s3": _S3},
+            "copies": [{"name": "far", "s3": _S3}],
+            "encryption": FULL_SCHEDULE["spec"]["encryption"],
+        },
+        "rules": [
+            {
+                "table": "public.insight_feedback",
+                "column": "created_at",
+                "archiveAfter": "365d",
+                "deleteAfter": "730d",
+                "dropArchiveAfter": "1460d",
+                "archive": True,
+                "where": "status <> 'open'",
+                "batchRows": 5000,
+                "allow": ["insight_votes_feedback_id_fkey"],
+            },
+            {
+                "table": "public.system_metrics",
+                "column": "ts",
+                "partition": {"interval": "Month", "premake": 3},
+                "archiveAfter": "90d",
+                "deleteAfter": "90d",
+                "dropArchiveAfter": "365d",
+                "archive": True,
+                "batchRows": 5000,
+                "allow": ["system_metrics_log"],
+            },
+        ],
+        "limits": {"maxRowsPerRun": 1_000_000, "maxDuration": "1h", "maxReplicaLag": "10s", "batchTarget": "200ms"},
+        "requireBackup": {"scheduleRef": {"name": "nightly"}, "maxAge": "26h", "verified": True},
+        "job": _JOB,
+    },
+}
+
 MINIMAL_EXAMPLES: Final = (
     MINIMAL_SERVER,
     MINIMAL_DATABASE,
@@ -316,8 +373,9 @@ MINIMAL_EXAMPLES: Final = (
     MINIMAL_SCHEDULE,
     MINIMAL_BACKUP,
     MINIMAL_RESTORE,
+    MINIMAL_POLICY,
 )
-FULL_EXAMPLES: Final = (FULL_SERVER, FULL_DATABASE, FULL_RUN, FULL_SCHEDULE, FULL_BACKUP, FULL_RESTORE)
+FULL_EXAMPLES: Final = (FULL_SERVER, FULL_DATABASE, FULL_RUN, FULL_SCHEDULE, FULL_BACKUP, FULL_RESTORE, FULL_POLICY)
 """Every kind once: in the one with no more than it needs, in the other with every field."""
 
 

@@ -77,6 +77,14 @@ def restore_manifests() -> SearchStrategy[Manifest]:
     )
 
 
+def policy_manifests() -> SearchStrategy[Manifest]:
+    return (
+        _values(_SPECS["RetentionPolicy"], "spec")
+        .map(_consistent_policy)
+        .map(lambda spec: _manifest("RetentionPolicy", {"name": "generated", "namespace": "default"}, spec))
+    )
+
+
 def _manifest(kind: str, metadata: dict[str, Any], spec: Any) -> Manifest:
     return {"apiVersion": "servicedb.io/v1alpha1", "kind": kind, "metadata": metadata, "spec": spec}
 
@@ -217,6 +225,28 @@ def _consistent_restore(spec: dict[str, Any]) -> dict[str, Any]:
         _keep_one(source["storage"], ("s3", "volume"), {"bucket": "backups"})
     else:
         spec["source"] = {"backupRef": source.get("backupRef", {"name": "nightly"})}
+    return spec
+
+
+def _consistent_policy(spec: dict[str, Any]) -> dict[str, Any]:
+    for rule in spec["rules"]:
+        if rule.get("archive") is False:
+            rule.pop("archiveAfter", None)
+            rule.pop("dropArchiveAfter", None)
+        if "archiveAfter" not in rule and "deleteAfter" not in rule:
+            rule["deleteAfter"] = "1d"
+        ages = [Duration(rule[name]).timedelta for name in ("archiveAfter", "deleteAfter") if name in rule]
+        if ages[0] > ages[-1]:
+            del rule["deleteAfter"]
+        if "dropArchiveAfter" in rule and Duration(rule["dropArchiveAfter"]).timedelta <= max(ages):
+            del rule["dropArchiveAfter"]
+        if "where" in rule:
+            rule["where"] = rule["where"].replace(";", ",")
+            rule.pop("partition", None)
+    if any(rule.get("archive") is not False for rule in spec["rules"]):
+        spec.setdefault("archive", {"storage": {}})
+    for place in (spec["archive"]["storage"], *spec["archive"].get("copies", ())) if "archive" in spec else ():
+        _keep_one(place, ("s3", "volume"), {"bucket": "archives"})
     return spec
 
 

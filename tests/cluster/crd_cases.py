@@ -214,7 +214,7 @@ BROKEN_RULES = [
      {"spec.credentials.secretAnnotations": {"x" * 64: "x"}}, LABEL_NAME),
     *(
         (f"an extra role called {name}", FULL_DATABASE, {"spec.roles.extra.0.name": name}, TAKEN_ROLE)
-        for name in ("app", "migrator", "readonly", "owner", "rw", "ro", "backup", "retain", "restore")
+        for name in ("app", "migrator", "readonly", "owner", "rw", "ro", "backup", "retain", "partition", "restore")
     ),
     *(
         (f"the Secret of app and {role}", FULL_DATABASE,

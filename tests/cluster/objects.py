@@ -28,6 +28,7 @@ _COLLECTIONS: Final = {
     "BackupSchedule": f"/apis/{API_VERSION}/namespaces/{{}}/backupschedules",
     "DatabaseBackup": f"/apis/{API_VERSION}/namespaces/{{}}/databasebackups",
     "DatabaseRestore": f"/apis/{API_VERSION}/namespaces/{{}}/databaserestores",
+    "RetentionPolicy": f"/apis/{API_VERSION}/namespaces/{{}}/retentionpolicies",
     "DatabaseServer": f"/apis/{API_VERSION}/databaseservers",
     "ServiceDatabase": f"/apis/{API_VERSION}/namespaces/{{}}/servicedatabases",
     "CustomResourceDefinition": "/apis/apiextensions.k8s.io/v1/customresourcedefinitions",

@@ -8,6 +8,7 @@ import secrets
 import signal
 import subprocess
 import sys
+import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
@@ -239,3 +240,23 @@ def _is_fault(entry: Mapping[str, Any]) -> bool:
     if "exc_info" in entry or "Traceback" in str(entry):
         return True
     return entry["level"] in ("RAW", "ERROR", "CRITICAL")
+
+
+@contextlib.contextmanager
+def restarting(operator: OperatorProcess) -> Iterator[None]:
+    """Have the operator started again whenever it was killed."""
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(0.1):
+            if not operator.is_running:
+                operator.wait_killed()
+                operator.start()
+
+    watching = threading.Thread(target=watch)
+    watching.start()
+    try:
+        yield
+    finally:
+        over.set()
+        watching.join()

@@ -1,8 +1,5 @@
 """Backups in Kubernetes: real Jobs, real pods, a PostgreSQL server and an S3-compatible store that the pods reach."""
 
-import contextlib
-import threading
-from collections.abc import Iterator
 from typing import Final
 
 import pyrage
@@ -12,7 +9,7 @@ from servicedb.plan.steps import BACKUP
 from tests.cluster.harness import store
 from tests.cluster.harness.cluster import Cluster
 from tests.cluster.objects import condition, wait_for
-from tests.cluster.operator_process import OperatorProcess, Point
+from tests.cluster.operator_process import Point, restarting
 from tests.cluster.shop import Shop, inline
 from tests.cluster.vault import KEYS, PATIENCE, Vault
 
@@ -208,23 +205,3 @@ def test_an_operator_that_is_killed_at_any_step_goes_on_and_loses_no_backup(vaul
     assert [one["name"] for one in found["status"]["databases"]] == ["wagons"]
     owned = [job["metadata"]["name"] for job in vault.objects.listed("CronJob", vault.namespace)]
     assert len([one for one in owned if one.startswith("wheels-")]) == 0
-
-
-@contextlib.contextmanager
-def restarting(operator: OperatorProcess) -> Iterator[None]:
-    """Have the operator started again whenever it was killed."""
-    over = threading.Event()
-
-    def watch() -> None:
-        while not over.wait(0.1):
-            if not operator.is_running:
-                operator.wait_killed()
-                operator.start()
-
-    watching = threading.Thread(target=watch)
-    watching.start()
-    try:
-        yield
-    finally:
-        over.set()
-        watching.join()

@@ -21,6 +21,7 @@ from tests.api.examples import (
 from tests.api.generated import (
     backup_manifests,
     database_manifests,
+    policy_manifests,
     restore_manifests,
     run_manifests,
     schedule_manifests,
@@ -94,7 +95,7 @@ def test_the_api_server_takes_what_is_generated_for_runs(manifest: Manifest, api
     assert api.verdict(placed(manifest, namespace)) == ""
 
 
-@pytest.mark.parametrize("manifests", [schedule_manifests, backup_manifests, restore_manifests])
+@pytest.mark.parametrize("manifests", [schedule_manifests, backup_manifests, restore_manifests, policy_manifests])
 def test_the_api_server_takes_what_is_generated_for_backups(
     manifests: Callable[[], SearchStrategy[Manifest]], api: ApiServer, namespace: str
 ) -> None:

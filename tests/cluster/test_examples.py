@@ -1,4 +1,4 @@
-"""The examples kyb-platform, ecommerce and isp-multitenant as their users apply them, seen from pods with the Secrets.
+"""The examples kyb-platform, ecommerce, isp-multitenant and utxoiq as users apply them, seen from pods with Secrets.
 
 The tests build on one another, in the order of the file. What their functions and constraints do is tested on real
 servers of each version in tests/postgres/examples.
@@ -10,9 +10,10 @@ from typing import Any, Final
 
 import pytest
 
+from tests.cluster import utxoiq
 from tests.cluster.api_server import ApiServer
 from tests.cluster.harness import Cluster
-from tests.cluster.installation import in_pod, installed, psql, refusal
+from tests.cluster.installation import EXAMPLES, KINDS, in_pod, installed, psql, refusal
 
 KYB: Final = "kyb-platform"
 SHOP: Final = "ecommerce"
@@ -30,7 +31,7 @@ TABLES: Final = {"product": "products", "order": "orders", "payment": "payments"
 @pytest.fixture(scope="module")
 def examples(cluster: Cluster, api: ApiServer) -> Iterator[Cluster]:
     """With the operator and the examples in it, all Ready, and a pod in each that mounts the Secrets."""
-    with installed(cluster, KYB, SHOP, ISP):
+    with installed(cluster, KYB, SHOP, ISP), utxoiq.applied(cluster):
         yield cluster
 
 
@@ -48,6 +49,24 @@ def change(cluster: Cluster, run: str, spec: str) -> None:
 def wait(cluster: Cluster, run: str, kind: str, reason: str) -> None:
     condition = f'jsonpath={{.status.conditions[?(@.type=="{kind}")].reason}}={reason}'
     cluster.kubectl("wait", f"--for={condition}", f"--namespace={KYB}", f"migrationrun/{run}", "--timeout=120s")
+
+
+# all of them
+
+
+@pytest.mark.parametrize("example", [KYB, SHOP, ISP])
+def test_an_example_that_is_applied_again_changes_nothing(examples: Cluster, example: str) -> None:
+    generations = seen(examples, example)
+    again = examples.kubectl("apply", "-k", str(EXAMPLES / example)).splitlines()
+    assert not [line for line in again if not line.endswith(" unchanged")]
+    as_argo_cd = ["apply", "--server-side", "--field-manager=argocd-controller", "-k"]
+    examples.kubectl(*as_argo_cd, str(EXAMPLES / example))  # a second manager, who agrees, meets no conflict
+    assert seen(examples, example) == generations
+
+
+def seen(cluster: Cluster, example: str) -> dict[str, int]:
+    found = json.loads(cluster.kubectl("get", KINDS, f"--namespace={example}", "--output=json"))["items"]
+    return {f"{each['kind']}/{each['metadata']['name']}": each["metadata"]["generation"] for each in found}
 
 
 # ecommerce
@@ -171,3 +190,59 @@ def test_seeds_are_cleared_where_a_person_asks_for_it(examples: Cluster) -> None
     change(examples, "kyb-development", '{"spec": {"action": "ClearSeeds", "target": "Latest"}}')
     wait(examples, "kyb-development", "Succeeded", "SeedsCleared")
     assert psql(examples, "kyb-development-app", "SELECT count(*) FROM businesses", example=KYB) == "0"
+
+
+# utxoiq
+
+
+def test_three_years_are_backed_up_in_two_places(examples: Cluster) -> None:
+    utxoiq.fill(examples)
+    utxoiq.run_now(examples, "backupschedule", "LastBackupSucceeded")
+    found = utxoiq.status(examples, "backupschedule")
+    assert found["backups"] >= 1  # the store may hold some of an earlier run
+    assert "T01:00+00:00" in found["nextRun"]
+
+
+def test_a_run_archives_and_deletes_what_is_old_and_keeps_the_aggregates(examples: Cluster) -> None:
+    days = utxoiq.ask(examples, "SELECT count(*) FROM system_metrics_daily")
+    old = int(utxoiq.ask(examples, "SELECT count(*) FROM system_metrics WHERE ts < now() - interval '125 days'"))
+    assert old > 0
+    utxoiq.run_now(examples, "retentionpolicy", "LastRunSucceeded")
+    assert (
+        utxoiq.ask(examples, "SELECT max(now() - created_at) < '181 days' FROM backfill_jobs WHERE status = 'done'")
+        == "t"
+    )
+    assert utxoiq.ask(examples, "SELECT count(*) FROM backfill_jobs WHERE status = 'running'") == "11"
+    assert utxoiq.ask(examples, "SELECT count(*) BETWEEN 729 AND 731 FROM insight_feedback") == "t"
+    oldest = "SELECT now() - min(ts) BETWEEN interval '89 days' AND interval '125 days' FROM system_metrics"
+    assert utxoiq.ask(examples, oldest) == "t"
+    assert utxoiq.ask(examples, "SELECT count(*) FROM system_metrics_daily") == days
+    found = utxoiq.status(examples, "retentionpolicy")
+    rules = {one["table"]: one for one in found["lastRun"]["rules"]}
+    assert {one["archivedRows"] - one["deletedRows"] for one in rules.values()} == {0}
+    assert rules["public.system_metrics"]["deletedRows"] >= old
+    assert rules["public.system_metrics"]["partitionsDropped"] >= 31
+    assert {one["type"]: one["status"] for one in found["conditions"]} == dict.fromkeys(
+        ("Ready", "LastRunSucceeded", "PartitionsAhead"), "True"
+    )
+    assert "T02:00+00:00" in found["nextRun"]
+
+
+def test_partitions_are_there_for_the_months_to_come(examples: Cluster) -> None:
+    in_months = "now() + interval '80 days'"
+    utxoiq.ask(examples, f"INSERT INTO system_metrics VALUES ({in_months}, 'indexer', 'height', 1)")
+    assert utxoiq.ask(examples, "SELECT count(*) FROM system_metrics WHERE ts > now()") == "1"
+
+
+def test_the_ledger_says_what_was_done_to_the_owner_alone(examples: Cluster) -> None:
+    tables = "SELECT count(*) > 0 FROM pg_tables WHERE schemaname = 'servicedb_retention'"
+    assert utxoiq.ask(examples, tables, "migrator") == "t"
+    for role in ("app", "readonly"):
+        said = refusal(examples, f"utxoiq-{role}", "SELECT FROM servicedb_retention.runs", example=utxoiq.EXAMPLE)
+        assert "permission denied for schema servicedb_retention" in said
+
+
+def test_an_opinion_counts_once(examples: Cluster) -> None:
+    opinion = "INSERT INTO insight_feedback (user_id, insight_id, rating) SELECT user_id, insight_id, 1"
+    said = refusal(examples, "utxoiq-app", f"{opinion} FROM insight_feedback LIMIT 1", example=utxoiq.EXAMPLE)
+    assert "duplicate key" in said

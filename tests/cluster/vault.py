@@ -121,7 +121,7 @@ class Vault:
 
     def told(self) -> str:
         """What there is, for a failure's message."""
-        kinds = ("BackupSchedule", "DatabaseBackup", "DatabaseRestore")
+        kinds = ("BackupSchedule", "DatabaseBackup", "DatabaseRestore", "RetentionPolicy")
         shown = [one for kind in kinds for one in self.objects.listed(kind, self.namespace)]
         shown = [{"name": one["metadata"]["name"], "status": one["status"]} for one in shown]
         pods = {

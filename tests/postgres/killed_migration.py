@@ -49,7 +49,9 @@ def exchanges(request: Request, files: Mapping[str, bytes], dsn: str, file: Path
 
 
 _CHANGES_NOTHING = re.compile(
-    r"\s*(SELECT (?!pg_catalog\.pg_advisory)|BEGIN|SET |SAVEPOINT|RELEASE|SHOW|$)", re.IGNORECASE
+    r"\s*(SELECT (?!pg_catalog\.pg_advisory)|BEGIN|SET |SAVEPOINT|RELEASE|SHOW|RESET|CLOSE|UNLISTEN|DEALLOCATE|DISCARD"
+    r"|$)",
+    re.IGNORECASE,
 )
 
 
@@ -58,9 +60,9 @@ def changes(generator: Any) -> bool:
     known = generator.gi_frame.f_locals if getattr(generator, "gi_frame", None) is not None else {}
     text = known.get("query", known.get("command"))
     if text is None:
-        return getattr(generator, "__name__", "").startswith(("_exit", "copy", "_start_copy"))
+        return getattr(generator, "__name__", "").startswith(("_exit", "_commit", "copy", "_start_copy"))
     words = text if isinstance(text, str) else text.decode() if isinstance(text, bytes) else text.as_string(None)
-    return _CHANGES_NOTHING.match(words) is None
+    return any(_CHANGES_NOTHING.match(statement) is None for statement in words.split(";"))
 
 
 def _run(request: Request, files: dict[str, bytes], dsn: str, exchange: int, file: Path | None) -> None:

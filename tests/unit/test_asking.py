@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from servicedb.plan.asking import Asking, asked_by_backup, asked_by_restore, asked_by_schedule, in_turn
+from servicedb.plan.asking import Asking, asked_by_backup, asked_by_policy, asked_by_restore, asked_by_schedule, in_turn
 
 METADATA = {"name": "one", "uid": "uid-1", "creationTimestamp": "2025-03-01T12:00:00Z"}
 ORDERS = {"databaseRef": {"name": "orders"}}
@@ -81,3 +81,13 @@ def test_who_asked_first_comes_first_and_of_the_same_second_always_the_same():
         Asking("restore", uid="b", since="2025-03-01T12:00:01Z"),
     )
     assert in_turn([third, second, first]) == [first, second, third]
+
+
+def test_a_policy_asks_for_the_tables_of_its_rules_as_far_as_they_are_names():
+    rules = [{"table": "public.sessions"}, {"table": 'app."Old Logs"'}, {"table": "nowhere"}, {"table": "a.b.c"}, {}]
+    asking = asked_by_policy(body({"databaseRef": {"name": "orders"}, "rules": rules, "suspend": True}))
+    assert asking is not None
+    assert asking.concerns("orders", {})
+    assert asking.tables == {("public", "sessions"), ("app", "Old Logs")}
+    assert asked_by_policy(body({"databaseRef": {"name": "orders"}}, deletionTimestamp="2025-03-02T12:00:00Z")) is None
+    assert asked_by_policy(body({})) is None

@@ -14,6 +14,7 @@ from servicedb.api.database_backup import DatabaseBackup
 from servicedb.api.database_restore import DatabaseRestore
 from servicedb.api.database_server import DatabaseServer
 from servicedb.api.migration_run import MigrationRun
+from servicedb.api.retention_policy import RetentionPolicy
 from servicedb.api.schema import VALIDATIONS
 from servicedb.api.service_database import ServiceDatabase
 
@@ -25,6 +26,7 @@ from tests.api.examples import (
 from tests.api.generated import (
     backup_manifests,
     database_manifests,
+    policy_manifests,
     restore_manifests,
     run_manifests,
     schedule_manifests,
@@ -137,6 +139,7 @@ def test_rules_that_look_back_stand_on_the_spec_or_the_root_only() -> None:
         "MigrationRun.spec",
         "DatabaseBackup.spec",
         "DatabaseRestore.spec",
+        "RetentionPolicy.spec",
     }
 
 
@@ -164,6 +167,7 @@ def test_the_kind_is_found_by_service_binding() -> None:
         "BackupSchedule": {},
         "DatabaseBackup": {},
         "DatabaseRestore": {},
+        "RetentionPolicy": {},
     }
 
 
@@ -173,6 +177,12 @@ ALTERNATIVES = {
     "BackupSchedule": {"spec.selector", "spec.storage.volume", "spec.copies[].volume"},
     "DatabaseBackup": {"spec.storage.volume"},
     "DatabaseRestore": {"spec.source.backupRef", "spec.source.storage.volume"},
+    "RetentionPolicy": {
+        "spec.archive.storage.volume",
+        "spec.archive.copies[].volume",
+        "spec.rules[].where",
+        "spec.rules[].partition",
+    },
 }
 """What can't stand beside what the full example has instead."""
 
@@ -269,6 +279,12 @@ def test_generated_restores_parse_to_what_they_say(manifest: Manifest) -> None:
     assert _says(DatabaseRestore.parse(manifest).as_json()["spec"], manifest["spec"])
 
 
+@given(policy_manifests())
+@settings(deadline=None)
+def test_generated_policies_parse_to_what_they_say(manifest: Manifest) -> None:
+    assert _says(RetentionPolicy.parse(manifest).as_json()["spec"], manifest["spec"])
+
+
 def _says(read: Any, written: Any) -> bool:
     """Whether all that stands in `written` stands in `read`."""
     if isinstance(written, dict):
@@ -279,6 +295,8 @@ def _says(read: Any, written: Any) -> bool:
 
 
 def _without_empty(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_without_empty(part) for part in value]
     if not isinstance(value, dict):
         return value
     pruned = {key: _without_empty(part) for key, part in value.items()}

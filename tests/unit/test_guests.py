@@ -10,6 +10,7 @@ from servicedb.plan.backup_access import backup_access
 from servicedb.plan.credentials import LoginState
 from servicedb.plan.database import database_privileges, wanted_settings
 from servicedb.plan.guests import Guests, guest_logins, secret_name
+from servicedb.plan.inside import default_privileges
 from servicedb.plan.memberships import wanted_memberships
 from servicedb.plan.observed import Membership, Privilege
 from servicedb.plan.roles import earlier_access, role_steps
@@ -98,6 +99,19 @@ def test_while_it_is_restored_into_all_others_are_closed_and_keep_what_their_not
     closed = [step.name for step in found if isinstance(step, CloseLogin)]
     assert closed == ["orders__app_a", A]
     assert {getattr(step, "name", None) for step in found} - {*closed} == {*NAMES.pair("restore")}  # asked_by is noted
+
+
+def test_who_deletes_rows_holds_the_named_tables_and_no_others():
+    wanted = with_guests(Guests(retain=frozenset({("public", "sessions")})))
+    (group,) = [group for group in wanted.all_groups if group.name == "orders__retain_grp"]
+    assert group.overrides == {("public", "sessions"): {"SELECT", "UPDATE", "DELETE"}}
+    a, _ = NAMES.pair("retain")
+    assert {m.group for m in wanted_memberships(wanted) if m.member == a} == {group.name}
+    assert wanted_settings(wanted)[a]["role"] == group.name
+    born = default_privileges(wanted)
+    assert {kind for kind, held in born.items() if any(one.grantee == group.name for one in held)} == {"SCHEMAS"}
+    partition, _ = NAMES.pair("partition")
+    assert {m.group for m in wanted_memberships(wanted) if m.member == partition} == {OWNER}
 
 
 def test_a_secret_of_the_specs_is_not_taken():

@@ -16,6 +16,7 @@ from servicedb.api import (
     database_restore,
     database_server,
     migration_run,
+    retention_policy,
     service_database,
 )
 from servicedb.api.common import API_VERSION, GROUP, NEVER_OBSERVED, VERSION, Object
@@ -33,6 +34,7 @@ KINDS: Final[tuple[tuple[Resource, type[Object]], ...]] = (
     (backup_schedule.RESOURCE, backup_schedule.BackupSchedule),
     (database_backup.RESOURCE, database_backup.DatabaseBackup),
     (database_restore.RESOURCE, database_restore.DatabaseRestore),
+    (retention_policy.RESOURCE, retention_policy.RetentionPolicy),
 )
 
 _API_VERSION_FIELD: Final = {"type": "string", "description": f"Group and version of this object: {API_VERSION}."}

@@ -15,7 +15,7 @@ Privilege = Literal["SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFEREN
 APP: Final = "app"
 MIGRATOR: Final = "migrator"
 READ_ONLY: Final = "readonly"
-RESERVED: Final = (APP, MIGRATOR, READ_ONLY, "owner", "rw", "ro", "backup", "retain", "restore")
+RESERVED: Final = (APP, MIGRATOR, READ_ONLY, "owner", "rw", "ro", "backup", "retain", "partition", "restore")
 """Role names that servicedb gives itself: no extra role has one."""
 
 _ACCESS: Final = (

@@ -5,6 +5,7 @@ A reader or writer here is what pyrage wants: an object with `read` or `write`, 
 
 import hashlib
 import io
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,7 @@ import zstandard
 from pyrage import x25519
 
 from servicedb.errors import Terminal
+from servicedb.jobs.handover import Abandoned, Handover
 
 _CHUNK_BYTES = 1 << 20
 
@@ -125,6 +127,42 @@ def decrypted(chunks: Iterable[bytes], give: Callable[[bytes], None], keys: Sequ
             raise WrongKey() from None
         raise Damaged() from None
     out.finish()
+
+
+def decrypting(chunks: Iterator[bytes], keys: Sequence[x25519.Identity]) -> Iterator[bytes]:
+    """What `chunks` hold, decrypted by a thread of its own. Raises as `decrypted` does."""
+    way = Handover()
+    thread = threading.Thread(target=_decrypt, args=(chunks, keys, way), name="decrypt", daemon=True)
+    thread.start()
+    try:
+        yield from way
+    finally:
+        way.abandon()
+        thread.join()
+
+
+def _decrypt(chunks: Iterator[bytes], keys: Sequence[x25519.Identity], way: Handover) -> None:
+    try:
+        decrypted(chunks, way.give, keys)
+        for _ in chunks:  # what comes after the end of it belongs to what was stored, too
+            continue
+        way.end()
+    except Abandoned:
+        return
+    except BaseException as error:  # noqa: BLE001 - who reads has to know
+        way.fail(error)
+
+
+def checked(chunks: Iterable[bytes], size_bytes: int, sha256: str) -> Iterator[bytes]:
+    """`chunks`, and Damaged at the end where they are not of that size and digest."""
+    read = Written()
+    for chunk in chunks:
+        read.add(chunk)
+        if read.size_bytes > size_bytes:
+            raise Damaged
+        yield chunk
+    if (read.size_bytes, read.sha256) != (size_bytes, sha256):
+        raise Damaged
 
 
 def decompressed(chunks: Iterable[bytes]) -> Iterator[bytes]:

@@ -29,6 +29,7 @@ MIGRATION_RUNS = "migrationruns"
 BACKUP_SCHEDULES = "backupschedules"
 DATABASE_BACKUPS = "databasebackups"
 DATABASE_RESTORES = "databaserestores"
+RETENTION_POLICIES = "retentionpolicies"
 KINDS = {
     DATABASE_SERVERS: "DatabaseServer",
     SERVICE_DATABASES: "ServiceDatabase",
@@ -36,6 +37,7 @@ KINDS = {
     BACKUP_SCHEDULES: "BackupSchedule",
     DATABASE_BACKUPS: "DatabaseBackup",
     DATABASE_RESTORES: "DatabaseRestore",
+    RETENTION_POLICIES: "RetentionPolicy",
 }
 
 

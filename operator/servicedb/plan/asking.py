@@ -1,10 +1,11 @@
-"""What objects of other kinds ask of the ServiceDatabases of their namespace: a login for backups, or a restore."""
+"""What objects of other kinds ask of the ServiceDatabases of their namespace: logins for their work."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from servicedb.plan.wanted import BACKUP, RESTORE
+from servicedb.plan.identifiers import parsed_name
+from servicedb.plan.wanted import BACKUP, RESTORE, RETAIN
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,7 +13,8 @@ class Asking:
     """An object, and the ServiceDatabases that it asks for the login `login`: by their names, or by all of `labels`.
 
     `since` and `uid` tell which of two asked first. `failed`: a restore that came to its end without success; it keeps
-    what it was let into, and gets nothing new. `key` is that of the backup that a restore is of.
+    what it was let into, and gets nothing new. `key` is that of the backup that a restore is of. `tables` (schema and
+    name) are those whose rows a policy archives and deletes.
     """
 
     login: str
@@ -24,6 +26,7 @@ class Asking:
     rename_old: bool = False
     failed: bool = False
     key: str = ""
+    tables: frozenset[tuple[str, str]] = frozenset()
 
     def concerns(self, name: str, labels: Mapping[str, str]) -> bool:
         """Whether it asks the ServiceDatabase `name`, which carries `labels`."""
@@ -63,6 +66,17 @@ def asked_by_restore(body: Mapping[str, Any]) -> Asking | None:
     )
 
 
+def asked_by_policy(body: Mapping[str, Any]) -> Asking | None:
+    """What a RetentionPolicy asks, suspended or not. What is no name of a table is left to the policy to be told."""
+    spec = body.get("spec") or {}
+    name = (spec.get("databaseRef") or {}).get("name")
+    if not name:
+        return None
+    parsed = (parsed_name(str(rule.get("table"))) for rule in spec.get("rules") or ())
+    tables = frozenset((one[0], one[1]) for one in parsed if one is not None and one[0] is not None)
+    return _asking(body, RETAIN, frozenset({str(name)}), tables=tables)
+
+
 def in_turn(asking: Iterable[Asking]) -> list[Asking]:
     """Those who asked first come first; of the same second the one with the smaller UID, so that all see it alike."""
     return sorted(asking, key=lambda one: (one.since, one.uid))
@@ -77,6 +91,7 @@ def _asking(
     rename_old: bool = False,
     failed: bool = False,
     key: str = "",
+    tables: frozenset[tuple[str, str]] = frozenset(),
 ) -> Asking | None:
     metadata = body["metadata"]
     if metadata.get("deletionTimestamp"):
@@ -91,6 +106,7 @@ def _asking(
         rename_old,
         failed,
         key,
+        tables,
     )
 
 

@@ -14,7 +14,7 @@ from servicedb.errors import Terminal
 from servicedb.plan.marker import RoleNote
 from servicedb.plan.observed import Role
 from servicedb.plan.steps import PrepareSecret
-from servicedb.plan.wanted import BACKUP, RESTORE, Login, Wanted
+from servicedb.plan.wanted import GUESTS, Login, Wanted
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +98,7 @@ def secret_steps(
             raise Terminal(
                 "SecretConflict",
                 f'Secret "{login.secret_name}" in namespace "{wanted.marker.namespace}" exists and was not made for '
-                f"this database; delete or rename it{'' if login.role in (BACKUP, RESTORE) else named_in_spec}",
+                f"this database; delete or rename it{'' if login.role in GUESTS else named_in_spec}",
                 condition="CredentialsReady",
             )
         state = login_state(login, secret)

@@ -1,31 +1,39 @@
-"""Logins that a database gets for an object of another kind: for backups, and for a restore.
+"""Logins that a database gets for an object of another kind: for backups, for a restore, for retention.
 
 They are logins like those of spec.roles, in all that is done for them: made, proved, rotated, dropped. What differs is
 who asks for them, and that a restore has the database to itself.
 """
 
 import hashlib
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from servicedb.errors import Terminal
 from servicedb.naming import RoleNames
-from servicedb.plan.wanted import BACKUP, RESTORE, Access, Login, works_as
+from servicedb.plan.wanted import BACKUP, PARTITION, RESTORE, RETAIN, Access, Login, works_as
 
 _LONGEST_NAME = 253
 _HASH = 10
 
 _READ_ONLY = {"default_transaction_read_only": "on"}
 _READS_LARGE_OBJECTS = {"lo_compat_privileges": "on"}
+_DELETES = frozenset({"SELECT", "UPDATE", "DELETE"})
+"""What it takes to delete rows that were locked before (FOR UPDATE needs UPDATE). Source: PostgreSQL
+documentation, SELECT, "The Locking Clause"."""
+
+Table = tuple[str, str]
+"""Schema and name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Guests:
     """`reads`: how the login for backups reads, None while nobody backs the database up. `restore`: the UID of the
-    DatabaseRestore that has the database to itself."""
+    DatabaseRestore that has the database to itself. `retain`: the tables whose rows are archived and deleted, None
+    while no RetentionPolicy names the database."""
 
     reads: Access | None = None
     restore: str | None = None
+    retain: frozenset[Table] | None = None
 
 
 NOBODY = Guests()
@@ -60,15 +68,31 @@ def guest_logins(names: RoleNames, object_name: str, guests: Guests, taken: Coll
                 asked_by=guests.restore,
             )
         )
+    if guests.retain is not None:
+        logins += _retention(names, object_name, guests.retain)
     for login in logins:
         if login.secret_name in taken:
             raise Terminal(
                 "SecretConflict",
                 f'Secret "{login.secret_name}" is named in spec.roles, and is the one of the login that servicedb '
-                f"makes for a {login.role}; choose another secretName",
+                f"makes as {login.role}; choose another secretName",
                 condition="CredentialsReady",
             )
     return tuple(logins)
+
+
+def _retention(names: RoleNames, object_name: str, tables: frozenset[Table]) -> Iterator[Login]:
+    """One that deletes rows of `tables` and nothing else, and one that works as the owner: partitions are an owner's to
+    make and to drop."""
+    yield Login(
+        RETAIN,
+        names.pair(RETAIN),
+        Access.NAMED_TABLES,
+        names.own_group(RETAIN),
+        secret_name(object_name, RETAIN),
+        overrides=dict.fromkeys(sorted(tables), _DELETES),
+    )
+    yield Login(PARTITION, names.pair(PARTITION), Access.OWNER, names.owner, secret_name(object_name, PARTITION))
 
 
 def secret_name(object_name: str, role: str) -> str:

@@ -27,6 +27,11 @@ _READ_WRITE = {
 }
 _READ_ONLY = {"SCHEMAS": ("USAGE",), "TABLES": ("SELECT",), "SEQUENCES": ("SELECT",)}
 
+_BY_ACCESS: Mapping[Access, Mapping[str, tuple[str, ...]]] = {
+    Access.READ_WRITE: _READ_WRITE,
+    Access.NAMED_TABLES: {"SCHEMAS": ("USAGE",)},
+}
+
 _OWNER_AT_BIRTH = "pg_database_owner"
 """Who owns schema public in template0 from PostgreSQL 15 on: nobody but the admin has made anything there yet."""
 
@@ -71,7 +76,7 @@ def default_privileges(wanted: Wanted) -> dict[str, frozenset[Privilege]]:
 
 def privileges_by_access(access: Access, object_type: str) -> tuple[str, ...]:
     """What a group of that access holds on objects of a type (`TABLES`, `SEQUENCES`, ...), spelt as in GRANT."""
-    return (_READ_WRITE if access is Access.READ_WRITE else _READ_ONLY).get(object_type, ())
+    return _BY_ACCESS.get(access, _READ_ONLY).get(object_type, ())
 
 
 def inside_steps(

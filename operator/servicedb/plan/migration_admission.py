@@ -59,8 +59,9 @@ def waits_because(database: ServiceDatabase) -> str | None:
     return None
 
 
-def check_ready(database: ServiceDatabase) -> None:
-    """Raise Retryable while `database` is not Ready as its spec is now, Terminal where it has no migrator."""
+def check_ready(database: ServiceDatabase, *, migrates: bool = True) -> None:
+    """Raise Retryable while `database` is not Ready as its spec is now; Terminal where it has no migrator, and one that
+    `migrates` is asked for."""
     name = database.metadata.name
     ready = next((one for one in database.status.conditions if one.type == "Ready"), None)
     if ready is None or ready.status != "True" or ready.observed_generation != database.metadata.generation:
@@ -68,7 +69,7 @@ def check_ready(database: ServiceDatabase) -> None:
         raise Retryable(
             "DatabaseNotReady", f'ServiceDatabase "{name}" is not Ready, which is waited for{why}', ready="Unknown"
         )
-    if database.spec.roles.migrator is None:
+    if migrates and database.spec.roles.migrator is None:
         raise Terminal(
             "NoMigrator",
             f'ServiceDatabase "{name}" has no migrator, whose login a migration needs; add spec.roles.migrator to it',

@@ -10,14 +10,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Self
 
-from servicedb.naming import HISTORY_SCHEMA
+from servicedb.naming import HISTORY_SCHEMA, RETENTION_SCHEMA
 from servicedb.plan.foreign import is_left_alone
 from servicedb.plan.inside import privileges_by_access
 from servicedb.plan.marker import RoleNote
 from servicedb.plan.observed import PUBLIC, ColumnPrivileges, ObjectGroup, ObjectName, ObjectScan, Privilege, Role
 from servicedb.plan.roles import group_note
 from servicedb.plan.steps import ChangeObjectOwner, GrantOnObjects, InsideStep, NoteGranted, ObjectStep, RevokeOnObjects
-from servicedb.plan.wanted import Group, Wanted
+from servicedb.plan.wanted import Access, Group, Wanted
 
 _AT_ONCE = 200
 """Objects in one statement: few enough to be read, many enough to be quick."""
@@ -33,6 +33,12 @@ _EVERYTHING = {
     "SEQUENCE": frozenset({"SELECT", "USAGE", "UPDATE"}),
     "ROUTINE": frozenset({"EXECUTE"}),
 }
+
+_SHUT = frozenset({HISTORY_SCHEMA, RETENTION_SCHEMA})
+"""Schemas of our own in the database, in which nobody holds more than our own work takes."""
+
+_LEDGER = {"TABLE": frozenset({"SELECT", "INSERT"})}
+"""What the login that archives and deletes may do with its ledger: what stands there stands there for good."""
 
 _STRANGER = "held by a role that is not of this database"
 
@@ -141,7 +147,7 @@ def _group_steps(holders: Holders, seen: ObjectGroup) -> Iterator[ObjectStep]:
     undecided = seen.privileges is None or elsewhere
     for group in holders.wanted.all_groups:
         held = {one.privilege for one in privileges if one.grantee == group.name}
-        exact = seen.schema == HISTORY_SCHEMA or (seen.kind == "TABLE" and group.overrides is not None)
+        exact = seen.schema in _SHUT or (seen.kind == "TABLE" and group.overrides is not None)
         goal = _goal(group, seen)
         if exact and held - goal:
             yield RevokeOnObjects("beyond its access or override", seen.names, group.name, _sorted(held - goal))
@@ -151,8 +157,9 @@ def _group_steps(holders: Holders, seen: ObjectGroup) -> Iterator[ObjectStep]:
 
 def _goal(group: Group, seen: ObjectGroup) -> frozenset[str]:
     """What `group` is to hold. Objects that an override names are seen one by one."""
-    if seen.schema == HISTORY_SCHEMA:
-        return frozenset()
+    if seen.schema in _SHUT:
+        keeps_it = seen.schema == RETENTION_SCHEMA and group.access is Access.NAMED_TABLES
+        return _LEDGER.get(seen.kind, frozenset()) if keeps_it else frozenset()
     if seen.kind == "TABLE" and len(seen.names) == 1:
         table = (seen.schema, seen.names[0].name)
         if table in (group.overrides or ()):

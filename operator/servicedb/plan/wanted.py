@@ -15,9 +15,14 @@ class Access(StrEnum):
     ALL_DATA = "AllData"
     """Reads everything, whoever's it is, and works as itself: the login for backups has it on some servers."""
 
+    NAMED_TABLES = "NamedTables"
+    """Holds what its overrides give it and nothing else: the login that archives and deletes."""
 
-BACKUP, RESTORE = "backup", "restore"
+
+BACKUP, RESTORE, RETAIN, PARTITION = "backup", "restore", "retain", "partition"
 """The logins that no spec.roles names: they are there while an object of another kind needs them (plan/guests.py)."""
+
+GUESTS = frozenset({BACKUP, RESTORE, RETAIN, PARTITION})
 
 
 def works_as(names: RoleNames, access: Access) -> str:
@@ -27,6 +32,7 @@ def works_as(names: RoleNames, access: Access) -> str:
         Access.READ_WRITE: names.read_write,
         Access.READ_ONLY: names.read_only,
         Access.ALL_DATA: "",
+        Access.NAMED_TABLES: names.own_group(RETAIN),
     }[access]
 
 

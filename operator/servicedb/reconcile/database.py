@@ -143,7 +143,7 @@ async def _at_rest(key: Key, sdb: ServiceDatabase, wanted: Wanted, server: Serve
     try:
         credentials = Credentials(key, sdb, wanted, server, world)
         await credentials.read()
-        asked = as_it_is(sdb, server)
+        asked = as_it_is(sdb, server, world)
         return await see_to_what_has_begun(Work(key, sdb, wanted, server, server.admin, world, credentials, asked))
     except Retryable as problem:
         raise TryAgain from problem

@@ -15,7 +15,7 @@ from servicedb.kube.resources import DATABASE_SERVERS, SERVICE_DATABASES, Key
 from servicedb.plan.resolve import resolve
 from servicedb.postgres.script import Planned
 from servicedb.reconcile.database import check_limits, check_same_server, checked_credentials, marker_of
-from servicedb.reconcile.guests import as_it_is
+from servicedb.reconcile.guests import as_it_is, hear_policies
 from servicedb.reconcile.preview import preview
 from servicedb.reconcile.queue import TryAgain
 from servicedb.reconcile.server import enter
@@ -77,7 +77,8 @@ async def _plan(body: Json, world: World) -> FilePlan:
     try:
         server = await _server(sdb, world)
         marker = await marker_of(sdb, server, world)
-        asked = as_it_is(sdb, server)
+        await hear_policies(world, sdb.metadata.namespace)
+        asked = as_it_is(sdb, server, world)
         wanted = resolve(sdb, server.resource, marker, asked.guests)
         check_same_server(sdb, server)
         check_limits(wanted, server)

@@ -9,6 +9,7 @@ from servicedb.api.database_backup import DatabaseBackup
 from servicedb.api.database_restore import DatabaseRestore
 from servicedb.api.database_server import DatabaseServer
 from servicedb.api.migration_run import MigrationRun
+from servicedb.api.retention_policy import RetentionPolicy
 from servicedb.api.service_database import ServiceDatabase
 from servicedb.kube import events
 from servicedb.kube.client import ApiError
@@ -16,7 +17,15 @@ from servicedb.kube.resources import Key
 from servicedb.plan.conditions import READY, Finding, condition_of, merged
 from servicedb.reconcile.world import World
 
-Resource = DatabaseServer | ServiceDatabase | MigrationRun | BackupSchedule | DatabaseBackup | DatabaseRestore
+Resource = (
+    DatabaseServer
+    | ServiceDatabase
+    | MigrationRun
+    | BackupSchedule
+    | DatabaseBackup
+    | DatabaseRestore
+    | RetentionPolicy
+)
 
 WORKING = (Finding("Reconciling", "True", "Working", "the spec is being carried out"),)
 

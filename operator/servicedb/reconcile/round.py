@@ -15,11 +15,20 @@ from servicedb.kube.resources import (
     DATABASE_SERVERS,
     KINDS,
     MIGRATION_RUNS,
+    RETENTION_POLICIES,
     SERVICE_DATABASES,
     Key,
 )
 from servicedb.logs import OBJECT, RECONCILE_ID
-from servicedb.reconcile import backup_schedule, database, database_backup, database_restore, migration, server
+from servicedb.reconcile import (
+    backup_schedule,
+    database,
+    database_backup,
+    database_restore,
+    migration,
+    retention,
+    server,
+)
 from servicedb.reconcile.queue import TryAgain, Work
 from servicedb.reconcile.world import World
 
@@ -32,6 +41,7 @@ _RECONCILE = {
     BACKUP_SCHEDULES: backup_schedule.reconcile,
     DATABASE_BACKUPS: database_backup.reconcile,
     DATABASE_RESTORES: database_restore.reconcile,
+    RETENTION_POLICIES: retention.reconcile,
 }
 
 

@@ -17,6 +17,7 @@ from servicedb.plan.inside import check_extensions, following_schemas
 from servicedb.plan.leaving import departure_steps, leaving
 from servicedb.plan.lines import drift_line
 from servicedb.plan.memberships import membership_steps, wanted_memberships
+from servicedb.plan.objects import overridden
 from servicedb.plan.observed import ServerScan
 from servicedb.plan.repairs import repairs
 from servicedb.plan.roles import role_steps
@@ -257,7 +258,8 @@ def note_look(work: Work, seen: ServerScan, awaited: tuple[str, ...], isolation:
 def _version(work: Work, seen: ServerScan) -> object:
     """What a look inside depends on."""
     sharing = shared(work.wanted, seen).shared_with
-    return work.sdb.metadata.generation, seen.databases[work.wanted.database].changes, sharing
+    named = (work.wanted.groups, tuple(overridden(work.wanted)))  # by objects of other kinds, too
+    return work.sdb.metadata.generation, seen.databases[work.wanted.database].changes, sharing, named
 
 
 async def check_before(work: Work, connection: Session, seen: ServerScan) -> None:

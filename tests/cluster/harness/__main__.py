@@ -17,6 +17,7 @@ COMMANDS = {
     "operator": "build the operator's image and load it",
     "postgres": "start PostgreSQL 17 in the cluster",
     "store": "start an S3-compatible store in the cluster",
+    "helm": "run helm against the cluster, with what follows --",
     "kubectl": "run kubectl against the cluster, with what follows --",
 }
 
@@ -70,6 +71,9 @@ def run(command: str, cluster: Cluster, arguments: list[str]) -> int:
             cluster.up()
             found = store.ensure(cluster)
             print(f"{found.url()}, credentials in Secret {store.SECRET} of namespace {store.NAMESPACE}")
+        case "helm":
+            program = binaries.ensure(binaries.HELM)
+            os.execv(program, ["helm", f"--kubeconfig={cluster.kubeconfig}", *arguments])
         case "kubectl":
             program = binaries.kubectl()
             os.execv(program, ["kubectl", f"--kubeconfig={cluster.kubeconfig}", *arguments])

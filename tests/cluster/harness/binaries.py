@@ -53,6 +53,8 @@ COREDNS = Program("coredns", "about a minute")
 PAUSE = Program("pause", "some seconds")
 PROBE = Program("probe", "some seconds")
 VERSITYGW = Program("versitygw", "about two minutes", package="github.com/versity/versitygw/cmd/versitygw")
+KSTATUS = Program("kstatus", "some seconds")
+HELM = Program("helm", "about two minutes", package="helm.sh/helm/v3/cmd/helm")
 
 
 def ensure(program: Program) -> Path:

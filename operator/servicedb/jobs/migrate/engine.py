@@ -67,13 +67,13 @@ class Engine:
         """To the target. Raises Problem and Failed."""
         if (theirs := self._request.adopt) is not None:
             self._adopt(theirs)
-        plan = self._plan_up(first=True)
+        plan = self._plan_up(first=True, as_new=True)
         migrates = any(isinstance(step, Apply) for step in plan.steps)
         if migrates:
             self._hooks(self._source.before)
         while plan.steps:
-            self._follow(plan.steps)
-            plan = self._plan_up()
+            as_new = self._follow(plan.steps)
+            plan = self._plan_up(as_new=as_new)
         if migrates:
             self._hooks(self._source.after)
         if self._request.environment is not None:
@@ -123,20 +123,20 @@ class Engine:
             steps = self._plan_down(target)
         self._result.reason = "Reverted" if self._result.applied else "UpToDate"
 
-    def _plan_up(self, *, first: bool = False) -> UpPlan:
-        history = self._look(first=first)
+    def _plan_up(self, *, first: bool = False, as_new: bool) -> UpPlan:
+        history = self._look(first=first, as_new=as_new)
         plan = planned(self._request, self._source, history)
         self._result.pending = [step.migration.key for step in plan.steps if isinstance(step, Apply)]
         return plan
 
     def _plan_down(self, target: Version, *, first: bool = False) -> tuple[Revert, ...]:
-        steps = plan_down(self._look(first=first), target)
+        steps = plan_down(self._look(first=first, as_new=first), target)
         self._result.pending = [step.applied.key for step in steps]
         return steps
 
-    def _look(self, *, first: bool) -> History:
-        """The history, after the first time in a new session: nothing of the script before is left in it."""
-        if not first:
+    def _look(self, *, first: bool, as_new: bool) -> History:
+        """The history, in a session that is `as_new` or in a new one: nothing of the script before is left in it."""
+        if not as_new:
             self._work.renew()
         history = self._surely("the history", self._work.history)
         self._at(history.version)
@@ -144,11 +144,10 @@ class Engine:
             self._result.from_version = self._result.version
         return history
 
-    def _follow(self, steps: Sequence[Step]) -> None:
-        """As many of `steps` as go well one after the other, and nobody else can have come in between."""
-        for step in steps:
-            if not self._step(step) or not self._work.refresh():
-                return
+    def _follow(self, steps: Sequence[Step]) -> bool:
+        """As many of `steps` as go well one after the other, and nobody else can have come in between. Whether that was
+        all of them: the session is as new then."""
+        return all(self._step(step) and self._work.refresh() for step in steps)
 
     def _step(self, step: Step) -> bool:
         """Whether it is done; else it may be tried again."""

@@ -1,7 +1,6 @@
 """The entry: a request, the source's files and a way to the database come in, a result goes out."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 from servicedb.errors import Problem, Retryable
 from servicedb.jobs.migrate.look import compare
@@ -59,5 +58,4 @@ def _source(request: Request, files: Mapping[str, bytes]) -> Source:
         )
     if request.archives:
         files = unpacked(files)
-    source = read_source(files, format=request.format, before=request.before, after=request.after)
-    return replace(source, digest=seen)
+    return read_source(files, format=request.format, before=request.before, after=request.after, seen=seen)

@@ -1,15 +1,12 @@
 """A backup as it is read from a store: nothing of a part is whole before its digest has been seen."""
 
-import hashlib
-import threading
 from collections.abc import Iterable, Iterator, Sequence
 
 from pyrage import x25519
 
 from servicedb.api.common import Unreadable
 from servicedb.errors import Terminal
-from servicedb.jobs.encoding import Damaged, WrongKey, decompressed, decrypted
-from servicedb.jobs.handover import Abandoned, Handover
+from servicedb.jobs.encoding import Damaged, WrongKey, checked, decompressed, decrypting
 from servicedb.plan.backups.keys import OBJECTS, SCHEMA, Key
 from servicedb.plan.backups.manifest import LONGEST_BYTES, Manifest, ManifestPart, manifest_digest
 from servicedb.plan.backups.objects import Objects
@@ -96,31 +93,10 @@ class Backup:
         )
 
     def _decoded(self, part: ManifestPart) -> Iterator[bytes]:
-        chunks = _checked(self._store.read(part.key), part)
+        chunks = checked(self._store.read(part.key), part.size_bytes, part.sha256)
         if self.manifest.encryption is not None:
-            chunks = self._decrypted(chunks)
+            chunks = decrypting(chunks, self._identities)
         return chunks if self.manifest.compression.level == 0 else decompressed(chunks)
-
-    def _decrypted(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
-        way = Handover()
-        thread = threading.Thread(target=self._decrypt, args=(chunks, way), name="decrypt", daemon=True)
-        thread.start()
-        try:
-            yield from way
-        finally:
-            way.abandon()
-            thread.join()
-
-    def _decrypt(self, chunks: Iterator[bytes], way: Handover) -> None:
-        try:
-            decrypted(chunks, way.give, self._identities)
-            for _ in chunks:  # what comes after the end of it belongs to what was stored, too
-                continue
-            way.end()
-        except Abandoned:
-            return
-        except BaseException as error:  # noqa: BLE001 - who reads has to know
-            way.fail(error)
 
 
 def _manifest_key(key: str) -> str:
@@ -137,20 +113,6 @@ def _short(chunks: Iterable[bytes], key: str) -> bytes:
         if len(content) > LONGEST_BYTES:
             raise Terminal("BackupDamaged", f"manifest {key} is longer than any; restore another backup")
     return bytes(content)
-
-
-def _checked(chunks: Iterable[bytes], part: ManifestPart) -> Iterator[bytes]:
-    """`chunks`, and Damaged at the end where they are not what the manifest says was stored."""
-    digest = hashlib.sha256()
-    size = 0
-    for chunk in chunks:
-        size += len(chunk)
-        if size > part.size_bytes:
-            raise Damaged
-        digest.update(chunk)
-        yield chunk
-    if size != part.size_bytes or f"sha256:{digest.hexdigest()}" != part.sha256:
-        raise Damaged
 
 
 def _whole(chunks: Iterable[bytes], size: int) -> Iterator[bytes]:

@@ -7,6 +7,7 @@ from typing import Any, Final, Literal
 from urllib.parse import urlencode
 
 from servicedb.api.backup_schedule import BackupScheduleSpec
+from servicedb.api.retention_policy import Archive
 from servicedb.api.storage import Copy, S3Storage, Storage, StorageSecretReference
 
 Use = Literal["Write", "Read", "Prune"]
@@ -26,8 +27,8 @@ class Location:
     mount: dict[str, Any] | None
 
 
-def locations(spec: BackupScheduleSpec, use: Use) -> list[Location]:
-    """The storage of a schedule, and its copies."""
+def locations(spec: BackupScheduleSpec | Archive, use: Use) -> list[Location]:
+    """The storage of a schedule or an archive, and its copies."""
     places: list[Storage | Copy] = [spec.storage, *spec.copies]
     return [location(place, use, number) for number, place in enumerate(places)]
 

@@ -1,4 +1,4 @@
-"""The Jobs of backups: each mounts the Secrets that its work needs, and nothing else.
+"""The Jobs of backups and retention: each mounts the Secrets that its work needs, and nothing else.
 
 Source: Kubernetes documentation, "CronJob".
 """
@@ -25,7 +25,7 @@ from servicedb.plan.job_pod import (
     seconds,
 )
 
-Work = Literal["backup", "verify", "restore", "prune", "delete", "list"]
+Work = Literal["backup", "verify", "restore", "prune", "delete", "list", "retain"]
 
 OWNER_UID: Final = f"{GROUP}/owner-uid"
 """Label of Jobs, CronJobs and pods: the UID of the object that they work for."""
@@ -50,9 +50,13 @@ LONGEST_NAME: Final = 52
 IDENTITY: Final = "/run/servicedb/identity"
 ASSERTIONS: Final = "/run/servicedb/assertions"
 ASSERTIONS_FILE: Final = "assertions.json"
+OWNER_CREDENTIALS: Final = "/run/servicedb/owner"
+POLICY: Final = "/run/servicedb/policy"
+POLICY_FILE: Final = "policy.json"
 
 _HASH = 10
 _ASSERTIONS = f"{GROUP}/assertions"
+_POLICY = f"{GROUP}/policy"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +74,8 @@ class Task:
     """What a pod does. `arguments` is the command line, in which nothing is secret.
 
     `login` is the Secret with user and password for `endpoint`; `identity` the Secret with age's private key;
-    `assertions` is JSON, a list of them.
+    `assertions` is JSON, a list of them. `owner_login` is the Secret of a second login, which works as the owner;
+    `policy` the spec of a RetentionPolicy, as JSON.
     """
 
     work: Work
@@ -84,6 +89,8 @@ class Task:
     endpoint: Endpoint | None = None
     identity: str | None = None
     assertions: str | None = None
+    owner_login: str | None = None
+    policy: str | None = None
     notes: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -200,6 +207,11 @@ def _volumes(task: Task) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     if task.login is not None:
         credentials = {"name": "credentials", "mountPath": CREDENTIALS, "readOnly": True}
         found.append((login(task.login, task.endpoint), credentials))
+    if task.owner_login is not None:
+        volume = login(task.owner_login, task.endpoint) | {"name": "owner"}
+        found.append((volume, {"name": "owner", "mountPath": OWNER_CREDENTIALS, "readOnly": True}))
+    if task.policy is not None:
+        found.append(_projected("policy", POLICY, [annotation_files({POLICY_FILE: _POLICY})]))
     if task.identity is not None:
         secret = {"secret": {"name": task.identity, "items": [{"key": "identity", "path": "identity"}]}}
         found.append(_projected("identity", IDENTITY, [secret]))
@@ -222,3 +234,5 @@ def _files(task: Task) -> Iterator[tuple[str, str]]:
         yield from connection(task.endpoint)
     if task.assertions is not None:
         yield _ASSERTIONS, task.assertions
+    if task.policy is not None:
+        yield _POLICY, task.policy

@@ -73,7 +73,8 @@ class History:
     def _by_key(self) -> Mapping[str, Applied]:
         return {one.key: one for one in self.applied}
 
-    @property
+    @cached_property
     def version(self) -> Version | None:
         """The latest version that is applied in whole."""
-        return max((one.version for one in self.applied if one.version and one.state is State.APPLIED), default=None)
+        versions = (one.version for one in self.applied if one.state is State.APPLIED)
+        return max((one for one in versions if one is not None), key=lambda one: one.numbers, default=None)

@@ -7,6 +7,7 @@ Sources: PostgreSQL documentation, "Lexical Structure"; PostgreSQL's source, src
 """
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 _HEAD_WORDS = 4
@@ -111,6 +112,16 @@ def cut(script: bytes, *, ends_statement: re.Pattern[str] | None = None) -> Cut:
     Raises NotSql for a psql meta-command, an unended string or comment, and COPY data without its end.
     """
     return _Cutter(script, ends_statement).cut()
+
+
+def tokens(text: bytes) -> Iterator[tuple[str, str]]:
+    """The tokens of `text`, each with its kind, spaces too. Of a comment or a dollar string only the begin is one."""
+    position = 0
+    while position < len(text):
+        token = _TOKEN.match(text, position)
+        end = position + 1 if token is None else token.end()
+        yield (token.lastgroup or "" if token else "other"), text[position:end].decode("utf-8", "replace")
+        position = end
 
 
 class _Cutter:
@@ -248,16 +259,15 @@ class _Cutter:
         if rest is None:
             raise NotSql(line, "COPY ... FROM stdin has to be the last statement of its line: its data begin below it")
         begin = rest.end()
-        end = begin
-        while True:
-            if (found := self._script.find(b"\\.", end)) < 0:
-                raise NotSql(line, "the data of COPY ... FROM stdin have no end; end them with a line that is only \\.")
-            after = self._script[found + 2 : found + 4]
-            ends_line = after[:1] in (b"", b"\n") or after in (b"\r\n", b"\r")
-            if ends_line and (found == begin or self._script[found - 1 : found] == b"\n"):
-                self._position = found + 2
-                return memoryview(self._script)[begin:found]
-            end = found + 2
+        end = begin - 1
+        # With the line feed before it: the longer what is looked for, the more of the data is skipped.
+        while (found := self._script.find(b"\n\\.", end)) >= 0:
+            end = found + 3
+            after = self._script[end : end + 2]
+            if after[:1] in (b"", b"\n") or after in (b"\r\n", b"\r"):
+                self._position = end
+                return memoryview(self._script)[begin : found + 1]
+        raise NotSql(line, "the data of COPY ... FROM stdin have no end; end them with a line that is only \\.")
 
     def _line_of(self, position: int) -> int:
         """The line of `position`, counted on from the last one that was asked for."""

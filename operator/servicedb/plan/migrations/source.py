@@ -37,8 +37,12 @@ def read_source(
     format: Format = Format.AUTO,  # noqa: A002 - its name in the spec
     before: Sequence[str] = (),
     after: Sequence[str] = (),
+    seen: str | None = None,
 ) -> Source:
-    """`files` are paths and contents. Raises BadFile and Terminal for what can't be a source."""
+    """`files` are paths and contents; `seen` is their digest, or that of what they were unpacked from.
+
+    Raises BadFile and Terminal for what can't be a source.
+    """
     for name in (*before, *after):
         if name not in files:
             raise Terminal("MissingHook", f"the hook {name} is not in the source; put it there, or leave it out")
@@ -51,7 +55,7 @@ def read_source(
         elif path not in before and path not in after:
             rest[path] = content
     found = migrations(rest, format) if not seeds or any(path.endswith(".sql") for path in rest) else []
-    return Source(tuple(found), _hooks(files, before), _hooks(files, after), seeds, digest(files))
+    return Source(tuple(found), _hooks(files, before), _hooks(files, after), seeds, seen or digest(files))
 
 
 def _hooks(files: Mapping[str, bytes], names: Sequence[str]) -> tuple[Script, ...]:

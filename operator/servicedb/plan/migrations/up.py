@@ -93,7 +93,7 @@ def plan_up(
 def _ahead(source: Sequence[Migration], history: History) -> tuple[str, ...]:
     latest = max((migration.version for migration in source if migration.version), default=None)
     known = {migration.key for migration in source}
-    missing = [one for one in history.applied if one.version is not None and one.key not in known]
+    missing = [one for one in history.applied if one.key not in known and one.version is not None]
     # What another tool was rid of before it was taken over has no file, and needs none.
     missing = [one for one in missing if one.checksum is not None or one.state is not State.APPLIED]
     for one in missing:

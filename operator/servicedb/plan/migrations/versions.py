@@ -3,7 +3,6 @@
 import functools
 import re
 from dataclasses import dataclass
-from typing import Self
 
 _VERSION = re.compile(r"[0-9]+(?:[._][0-9]+)*", re.ASCII)
 
@@ -14,20 +13,20 @@ class Version:
 
     numbers: tuple[int, ...]
 
-    @classmethod
-    def parse(cls, text: str) -> Self:
+    @staticmethod
+    def parse(text: str) -> "Version":
         """Raises ValueError where `text` is none."""
-        return cls(_numbers(text))
+        return _parsed(text)
 
     def __str__(self) -> str:
         return ".".join(map(str, self.numbers))
 
 
 @functools.lru_cache(maxsize=1 << 16)
-def _numbers(text: str) -> tuple[int, ...]:
+def _parsed(text: str) -> Version:
     if not _VERSION.fullmatch(text):
         raise ValueError(f'"{text}" is no version: versions are numbers, such as 7, 20260131120000 or 1.2')
-    numbers = [int(part) for part in re.split("[._]", text)]
+    numbers = [int(part) for part in text.replace("_", ".").split(".")]
     while len(numbers) > 1 and numbers[-1] == 0:
         numbers.pop()
-    return tuple(numbers)
+    return Version(tuple(numbers))

@@ -23,6 +23,7 @@ from servicedb.plan.steps.courses import NEEDED as NEEDED
 from servicedb.plan.steps.courses import REOPENING as REOPENING
 from servicedb.plan.steps.courses import REPAIR as REPAIR
 from servicedb.plan.steps.courses import RESTORING as RESTORING
+from servicedb.plan.steps.courses import RETENTION as RETENTION
 from servicedb.plan.steps.courses import ROTATION as ROTATION
 from servicedb.plan.steps.courses import SETTING_ASIDE as SETTING_ASIDE
 from servicedb.plan.steps.courses import TAKES_BACK as TAKES_BACK

@@ -188,6 +188,9 @@ BACKUP: tuple[type[Step], ...] = (
 )
 """Every kind of step that the operator takes for a BackupSchedule."""
 
+RETENTION: tuple[type[Step], ...] = (BeginWork, EndWork)
+"""Every kind of step that the operator takes for a RetentionPolicy."""
+
 MIGRATION: tuple[type[Step], ...] = (BeginRun, CreateJob, NoteResult, DeleteJob)
 """Every kind of step that the operator takes for a MigrationRun, in the order in which they first come."""
 

@@ -5,14 +5,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from psycopg import Connection
+from psycopg import Connection, sql
 
 from servicedb.errors import Problem
 from servicedb.plan.migrations.history import Applied, History, State
 from servicedb.plan.migrations.problems import Place
 from servicedb.plan.migrations.resume import Noted
 
-_OURSELVES = "SET LOCAL search_path = pg_catalog; SET LOCAL SESSION AUTHORIZATION DEFAULT; SET LOCAL role TO DEFAULT"
+OURSELVES = sql.SQL(
+    "SET LOCAL search_path = pg_catalog; SET LOCAL SESSION AUTHORIZATION DEFAULT; SET LOCAL role TO DEFAULT"
+)
+"""From here on in a transaction names mean PostgreSQL's own, and the role is the login's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +45,7 @@ def bookkeeping(connection: Connection[Any]) -> Iterator[None]:
 
 def as_ourselves(connection: Connection[Any]) -> None:
     """For the rest of this transaction."""
-    connection.execute(_OURSELVES)
+    connection.execute(OURSELVES)
 
 
 def read(connection: Connection[Any], scope: Scope) -> History:
@@ -75,17 +78,29 @@ def begin(
     """
     if again:
         remove(connection, scope, one.key)
-    connection.execute(
+    connection.execute(beginning(scope, one, source_digest=source_digest))
+
+
+def beginning(scope: Scope, one: Applied, *, source_digest: str | None) -> sql.Composed:
+    """What `begin` sends. It means the same under any search_path."""
+    down = None if one.down is None else sql.SQL("pg_catalog.decode({}, 'hex')").format(sql.Literal(one.down.hex()))
+    texts = (scope.set_name, scope.schema, one.key, one.name, one.file, one.state.value, one.checksum)
+    return sql.SQL(
         """
         INSERT INTO servicedb_migrations.history
             (set_name, schema_name, key, name, file, state, checksum, down, down_in_transaction, source_digest)
-        VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
-        """,
-        (
-            scope.set_name, scope.schema, one.key, one.name, one.file, one.state, one.checksum, one.down,
-            one.down_in_transaction, source_digest,
-        ),
-    )  # fmt: skip
+        VALUES ({})
+        """
+    ).format(
+        sql.SQL(", ").join(
+            [
+                *map(sql.Literal, texts),
+                down or sql.NULL,
+                sql.Literal(one.down_in_transaction),
+                sql.Literal(source_digest),
+            ]
+        )
+    )
 
 
 def end(connection: Connection[Any], scope: Scope, one: Applied, milliseconds: int) -> None:
@@ -135,9 +150,16 @@ def stay(connection: Connection[Any], scope: Scope, key: str) -> None:
 
 
 def remove(connection: Connection[Any], scope: Scope, key: str) -> None:
-    connection.execute(
-        "DELETE FROM servicedb_migrations.history WHERE set_name = %s AND schema_name = %s AND key = %s",
-        (scope.set_name, scope.schema, key),
+    connection.execute(removing(scope, key))
+
+
+def removing(scope: Scope, key: str) -> sql.Composed:
+    """What `remove` sends. It means the same under any search_path."""
+    return sql.SQL("DELETE FROM servicedb_migrations.history WHERE {}").format(
+        sql.SQL(" AND ").join(
+            sql.SQL("{} OPERATOR(pg_catalog.=) {}").format(sql.Identifier(column), sql.Literal(value))
+            for column, value in (("set_name", scope.set_name), ("schema_name", scope.schema), ("key", key))
+        )
     )
 
 

@@ -23,7 +23,7 @@ def run(connection: Connection[Any], statement: Statement) -> None:
         else:
             with connection.cursor() as cursor, cursor.copy(statement.text) as feed:
                 for start in range(0, len(statement.data), _CHUNK):
-                    feed.write(bytes(statement.data[start : start + _CHUNK]))
+                    feed.write(statement.data[start : start + _CHUNK])
 
 
 @contextlib.contextmanager

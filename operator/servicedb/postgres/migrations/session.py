@@ -103,20 +103,34 @@ def connect(connect: Connect, guards: Guards, *, application: str = APPLICATION)
     try:
         _check_direct(connection)
         limits = {"lock_timeout": str(guards.lock_timeout), "statement_timeout": str(guards.statement_timeout)}
-        _set(connection, _GUARDS | limits)
+        connection.execute(setting(_GUARDS | limits))
         for name, value in _MAY_BE_REFUSED.items():
             with contextlib.suppress(psycopg.Error):
-                _set(connection, {name: value})
+                connection.execute(setting({name: value}))
     except BaseException:
         connection.close()
         raise
     return connection
 
 
-def _set(connection: Connection[Any], settings: Mapping[str, str]) -> None:
+def setting(settings: Mapping[str, str]) -> sql.Composed:
+    """What sets them for the session."""
     each = sql.SQL("pg_catalog.set_config({}, {}, false)")
     calls = [each.format(sql.Literal(name), sql.Literal(value)) for name, value in settings.items()]
-    connection.execute(sql.SQL("SELECT {}").format(sql.SQL(", ").join(calls)))
+    return sql.SQL("SELECT {}").format(sql.SQL(", ").join(calls))
+
+
+def together(connection: Connection[Any], *statements: sql.Composable) -> Any:
+    """Send all at once; gives the value of the last. The first that fails is the last that is done."""
+    return _together(connection, sql.SQL("; ").join(statements).as_bytes(connection))
+
+
+def _together(connection: Connection[Any], query: bytes) -> Any:
+    cursor = connection.execute(query)
+    while cursor.nextset():
+        pass
+    row = cursor.fetchone()
+    return row[0] if row else None
 
 
 def _connect_patiently(connect_to: Connect, guards: Guards, tell: Tell) -> Connection[Any]:
@@ -162,39 +176,47 @@ def _check_direct(connection: Connection[Any]) -> None:
         )
 
 
-_AS_NEW = (
+_AS_NEW = sql.SQL(
     "SET SESSION AUTHORIZATION DEFAULT; RESET ROLE; RESET ALL; CLOSE ALL; UNLISTEN *; DEALLOCATE ALL; DISCARD PLANS; "
     "DISCARD SEQUENCES; DISCARD TEMP"
 )
 """DISCARD ALL, but for the advisory locks. Source: PostgreSQL documentation, DISCARD."""
 
+_LOCKS = sql.SQL(
+    """
+    SELECT pg_catalog.array_agg(pg_catalog.concat_ws(' ', classid, objid)) FROM pg_catalog.pg_locks
+    WHERE pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid()
+      AND locktype OPERATOR(pg_catalog.=) 'advisory'
+    """
+)
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(slots=True)
 class Held:
     """A session that alone works on one set in one schema. `settings` are those that it was given when it was new."""
 
     connection: Connection[Any]
     keys: frozenset[int]
     settings: Mapping[str, str]
+    _as_new: bytes | None = None
 
     def reset(self) -> bool:
         """Whether the session is as a new one, and has held its locks all the while, and no other. A script may have
         given them back, or taken others, which only a new session is rid of."""
         if self.connection.info.transaction_status != TransactionStatus.IDLE:
             return False
+        if self._as_new is None:
+            self._as_new = sql.SQL("; ").join([_AS_NEW, setting(self.settings), _LOCKS]).as_bytes(self.connection)
         try:
-            self.connection.execute(_AS_NEW)
-            _set(self.connection, self.settings)
-            rows = self.connection.execute(
-                """
-                SELECT classid::pg_catalog.int8, objid::pg_catalog.int8 FROM pg_catalog.pg_locks
-                WHERE pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid()
-                  AND locktype OPERATOR(pg_catalog.=) 'advisory'
-                """
-            ).fetchall()
+            keys = _together(self.connection, self._as_new)
         except psycopg.Error:
             return False
-        return sorted(rows) == sorted(map(_halves, self.keys))
+        return sorted(keys or ()) == sorted(f"{high} {low}" for high, low in map(_halves, self.keys))
+
+    def see(self, search_path: str) -> None:
+        """From now on the session looks there for what has no schema, also when it is as new."""
+        self.settings, self._as_new = {**self.settings, "search_path": search_path}, None
+        self.connection.execute(setting({"search_path": search_path}))
 
     def close(self) -> None:
         """The lock goes at once; with the connection alone it would go when the server has noticed."""
@@ -268,9 +290,8 @@ def _halves(key: int) -> tuple[int, int]:
 
 def _holder(connection: Connection[Any], key: int) -> str:
     with connection.transaction():
-        connection.execute(
-            "SET LOCAL ROLE NONE"
-        )  # the login sees where its other sessions come from, the owner does not
+        # The login sees where its other sessions come from, the owner does not.
+        connection.execute("SET LOCAL ROLE NONE; SET LOCAL search_path = pg_catalog")
         row = connection.execute(
             """
             SELECT activity.pid, activity.application_name, pg_catalog.host(activity.client_addr)

@@ -1,8 +1,9 @@
 """One set of migrations in one schema at work: what a run asks of the database, each time in a session of its own."""
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from psycopg import Connection, sql
@@ -21,7 +22,7 @@ from servicedb.postgres.migrations.adopt import adopt, of_others, table_of
 from servicedb.postgres.migrations.blockers import Blocker, Watch
 from servicedb.postgres.migrations.history import Scope, bookkeeping
 from servicedb.postgres.migrations.run import failing_at
-from servicedb.postgres.migrations.session import Connect, Guards, Held, Tell, connect, held, key_of
+from servicedb.postgres.migrations.session import Connect, Guards, Held, Tell, connect, held, key_of, setting
 from servicedb.postgres.migrations.stepwise import Stepwise
 from servicedb.postgres.migrations.tables import exists, prepare
 
@@ -36,7 +37,8 @@ def look(
     Where it is empty, what would be taken over of `theirs`, another tool's. Raises what taking it over would.
     """
     with connect(connect_to, guards) as connection, failing_at(None):
-        _see(connection, scope)
+        if scope.schema:
+            connection.execute(setting({"search_path": _path(scope)}))
         table = table_of(connection, theirs) if theirs is not None else None
         with bookkeeping(connection):
             found = history.read(connection, scope) if exists(connection) else History()
@@ -45,15 +47,14 @@ def look(
             return replace(found, applied=tuple(of_others(connection, table, theirs, source)))
 
 
-def _see(connection: Connection[Any], scope: Scope) -> None:
+def _path(scope: Scope) -> str:
     """A tenant's session sees its schema, and what all share."""
-    if scope.schema:
-        connection.execute(sql.SQL("SET search_path = {}, extensions").format(sql.Identifier(scope.schema)))
+    return sql.SQL("{}, extensions").format(sql.Identifier(scope.schema)).as_string()
 
 
 @dataclass(slots=True)
 class Work:
-    """Alone at `scope`, from `renew` to `close`. `blockers` are those whom the last step waited for in the end.
+    """Alone at `scope`, from `renew` to `close`.
 
     Every method but `renew` raises StatementFailed where the server says no.
     """
@@ -63,8 +64,16 @@ class Work:
     guards: Guards
     tell: Tell
     wait: float | None = None
-    blockers: tuple[Blocker, ...] = ()
     _held: Held | None = None
+    _watch: Watch = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._watch = Watch(self.connect_to, max(self.guards.lock_timeout / 3000, 0.2))
+
+    @property
+    def blockers(self) -> tuple[Blocker, ...]:
+        """Those whom the last step waited for in the end."""
+        return self._watch.blockers
 
     def renew(self, *, patiently: bool = True) -> None:
         """A new session with the lock: a script's settings, role and temporary tables end with the one before.
@@ -84,7 +93,8 @@ class Work:
         with failing_at(None):
             if before is None:
                 prepare(self._connection)
-            _see(self._connection, self.scope)
+            if self.scope.schema:
+                self._held.see(_path(self.scope))
 
     def refresh(self) -> bool:
         """The session as if it were new, with the lock all the while: nobody else has come to the history. False where
@@ -92,11 +102,10 @@ class Work:
         if self._held is None or not self._held.reset():
             self.renew()
             return False
-        with failing_at(None):
-            _see(self._connection, self.scope)
         return True
 
     def close(self) -> None:
+        self._watch.close()
         if self._held is not None:
             self._held.close()
             self._held = None
@@ -187,11 +196,5 @@ class Work:
         with failing_at(None), bookkeeping(self._connection):
             return work(self._connection)
 
-    @contextlib.contextmanager
-    def _watched(self) -> Iterator[None]:
-        watch = Watch(self._connection, self.connect_to, max(self.guards.lock_timeout / 3000, 0.2))
-        try:
-            with watch:
-                yield
-        finally:
-            self.blockers = watch.blockers
+    def _watched(self) -> AbstractContextManager[None]:
+        return self._watch.step(self._connection)
