@@ -67,9 +67,9 @@ test: lint test-cluster ## Everything, from nothing: lint, unit, postgres and cl
 # Side by side: most of the time each of them waits for a server. The front of a line says whose it is.
 .PHONY: cluster-tests other-tests
 cluster-tests: $(VENV)/ready
-	@$(BIN)/pytest tests/cluster 2>&1 | sed -u 's/^/[cluster] /'
+	@$(BIN)/pytest --durations=15 tests/cluster 2>&1 | sed -u 's/^/[cluster] /'
 other-tests: $(VENV)/ready
-	@$(BIN)/pytest tests/unit tests/store tests/postgres 2>&1 | sed -u 's/^/[others]  /'
+	@$(BIN)/pytest --durations=15 tests/unit tests/store tests/postgres 2>&1 | sed -u 's/^/[others]  /'
 
 .PHONY: soak
 soak: test-cluster ## Ten minutes of random operations and kills on fifty objects; SERVICEDB_SOAK_SEED repeats one
