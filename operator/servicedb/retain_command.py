@@ -1,7 +1,8 @@
 """`servicedb retain`: old rows to archives, and out of the database, with or without Kubernetes."""
 
-import os
+import secrets
 import socket
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,7 @@ def retain() -> None:
 @together(*POLICY, *DATABASE, *OWNER, *ARCHIVE)
 @click.option("--backup-digest", metavar="TEXT", help="Digest of the manifest of a backup that stands.")
 @click.option("--backup-time", type=Moment(), help="When that backup was made.")
-@click.option("--run", "run_id", help="Name of this run: the same goes on. Default: host and process.")
+@click.option("--run", "run_id", help="Name of this run: the same goes on. Default: a new one.")
 @together(*ENDING)
 def run(**options: Any) -> None:
     """Follow a policy's rules.
@@ -63,7 +64,7 @@ def run(**options: Any) -> None:
     owner = owner_connection(options["owner_dsn"], options["owner_secret"])
     way = way_of(options["dsn"], options["secret"], options["as_role"], owner)
     request = Request(
-        run=options["run_id"] or f"{socket.gethostname()}:{os.getpid()}",
+        run=options["run_id"] or f"{socket.gethostname()}:{secrets.token_hex(4)}",
         backup_digest=options["backup_digest"],
         backup_time=options["backup_time"],
         level=options["level"],
@@ -76,7 +77,7 @@ def run(**options: Any) -> None:
             spec_of(options),
             way,
             None if owner is None else Way(owner, options["as_role"]),
-            stores_of(options),
+            partial(stores_of, options),
             progress,
         ),
         Result(),

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable, Iterator
 
-from tests.bench import backups, dump, idle, migrate, provision, scale
+from tests.bench import backups, dump, idle, migrate, provision, retain, scale
 from tests.bench.report import Row, publish
 
 _BENCHES: dict[str, Callable[[], Iterator[Row]]] = {
@@ -13,6 +13,7 @@ _BENCHES: dict[str, Callable[[], Iterator[Row]]] = {
     "migrate": migrate.rows,
     "backups": backups.rows,
     "dump": dump.rows,
+    "retain": retain.rows,
 }
 
 

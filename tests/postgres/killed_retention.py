@@ -81,7 +81,7 @@ def _run(run: str, policy: str, ways: tuple[str, str, str], root: Path, moment: 
         policy_spec(policy),
         Way(lambda: login),
         Way(lambda: partition, owner),
-        [_Counted(root, clock.tick)],
+        lambda: [_Counted(root, clock.tick)],
     )
     if count is not None:
         count.write_text(json.dumps(clock.count))

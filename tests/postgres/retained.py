@@ -2,6 +2,9 @@
 
 import contextlib
 import io
+import os
+import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,7 +75,7 @@ class Retained(Database):
         progress: Progress = SILENT,
         **options: Any,
     ) -> Result:
-        return retain(Request(run=run, **options), policy, self.way, self.owner_way, stores, progress)
+        return retain(Request(run=run, **options), policy, self.way, self.owner_way, lambda: stores, progress)
 
     def archived(self, root: Path, columns: str, table: str = "events") -> list[str]:
         """The rows in the archives that the ledger names, as COPY wrote them, with `columns` in this order."""
@@ -95,6 +98,17 @@ class Retained(Database):
             cursor.copy(f"COPY (SELECT {columns} FROM {table}) TO STDOUT".encode()) as copy,
         ):
             return b"".join(bytes(line) for line in copy).decode().splitlines()
+
+
+def command(database: Retained, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """`servicedb retain ...` as the owner, with the secrets in the environment alone."""
+    return subprocess.run(
+        [sys.executable, "-m", "servicedb", "retain", *arguments, "--as-role", f"{database.name}__owner"],
+        env={**os.environ, "SERVICEDB_DSN": database.dsn("partition")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 def content(path: Path) -> str:

@@ -1,12 +1,13 @@
 """Partitions that are made ahead, and those that are over, on real servers."""
 
+import json
 from collections.abc import Iterator
 
 import pytest
 from servicedb.store.folder import FolderStore
 
 from tests.postgres.conftest import on_versions
-from tests.postgres.retained import Retained, folder, policy, retained
+from tests.postgres.retained import Retained, command, folder, policy, retained, written
 from tests.postgres.server import Server
 
 METRICS = """
@@ -110,3 +111,16 @@ def test_bounds_are_those_of_utc_for_a_time_without_a_zone(server, tmp_path, col
         today = database.value("SELECT (now() AT TIME ZONE 'UTC')::date::text")
         bound = database.value("SELECT min(pg_get_expr(relpartbound, oid)) FROM pg_class WHERE relispartition")
         assert bound.startswith(f"FOR VALUES FROM ('{today}")
+
+
+@on_versions(18)
+def test_partitions_are_made_though_the_store_s_keys_are_missing(metrics, tmp_path):
+    (tmp_path / "policy.yaml").write_text(written(RULE))
+    (tmp_path / "keys").mkdir()
+    done = command(
+        metrics, "run", "--policy", f"{tmp_path}/policy.yaml", "--store", "s3://bucket", "--store-credentials",
+        f"{tmp_path}/keys", "-o", "json",
+    )  # fmt: skip
+    said = json.loads(done.stdout)
+    assert (said["outcome"], said["reason"], said["partitionsAhead"]) == ("Terminal", "StorageRefused", True)
+    assert parts(metrics) == 1 + 3

@@ -17,7 +17,7 @@ from servicedb.plan.retention_due import due, is_too_late
 from servicedb.plan.retention_gate import Proof, check_alone, proof, tables_of
 from servicedb.plan.retention_job import Logins, task
 from servicedb.plan.retention_standing import ended as found_by
-from servicedb.plan.retention_standing import failed_for_good, last_run, over, plan, standing
+from servicedb.plan.retention_standing import failed_for_good, in_place_of, last_run, over, plan, standing
 
 from tests.api.examples import FULL_POLICY, MINIMAL_DATABASE, MINIMAL_POLICY, Manifest, changed
 
@@ -252,6 +252,13 @@ def test_what_was_done_is_summed_and_what_is_no_rule_is_left_out() -> None:
     would = {"table": "public.a", "rows": 9, "index": False, "partitionsToDrop": [f"a_{n}" for n in range(99)]}
     (shown,) = plan(run(rules=[would]))["rules"]
     assert (shown["rows"], shown["index"], len(shown["partitionsToDrop"])) == (9, False, 20)
+
+
+def test_nothing_of_the_run_before_is_left_in_the_status() -> None:
+    before, now = last_run(run(rules=RULES)), last_run(run("Terminal", "NoLedger"))
+    assert in_place_of(before, now) == {**now, "rules": None}
+    assert in_place_of(now, now) == now
+    assert in_place_of(None, now) == now
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,16 @@
 """Which rows, archives and partitions are over, decided without a database."""
 
+import json
 from datetime import UTC, datetime, timedelta, timezone
 from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from servicedb.jobs.outcome import TERMINATION_MESSAGE_BYTES
+from servicedb.jobs.retain.plan import Plan, RulePlan
 from servicedb.jobs.retain.policy import policy_spec
+from servicedb.jobs.retain.request import Result, RuleResult
 from servicedb.plan.backups.keys import Group, Key
 from servicedb.plan.retention.calendar import Interval, Span, begin_of, next_begin, spans, without
 from servicedb.plan.retention.gate import gate_fault
@@ -265,3 +269,29 @@ def test_the_oldest_and_youngest_time_are_among_the_edges_and_what_no_text_tells
     assert b"".join(rows) == b"".join(lines)
     assert rows.count == len(lines)
     assert set(rows.edges) == {written(min(stamps)), written(max(stamps)), *odd}
+
+
+@pytest.mark.parametrize("rules", [0, 1, 32, 200])
+@pytest.mark.parametrize("whole", ["run", "plan"])
+def test_a_message_fits_whatever_there_is_to_say(rules, whole):
+    if whole == "run":
+        result: Result | Plan = Result(
+            rules=[RuleResult(table=f"public.{number:0>120}", problem="x" * 5000) for number in range(rules)]
+        )
+    else:
+        lists = ["y" * 120] * 100
+        result = Plan(
+            rules=[RulePlan(table="public.a", warnings=lists, partitions_to_drop=lists) for _ in range(rules)]
+        )
+    message = result.termination_message()
+    assert len(message.encode()) <= TERMINATION_MESSAGE_BYTES
+    told = json.loads(message)
+    assert bool(told["rules"]) == bool(rules)
+    assert len(result.as_json()["rules"]) == rules
+
+
+def test_a_message_leaves_out_what_is_nothing():
+    (rule,) = json.loads(Result(rules=[RuleResult(table="public.a", deleted_rows=3)]).termination_message())["rules"]
+    assert rule == {"table": "public.a", "deletedRows": 3}
+    (planned,) = json.loads(Plan(rules=[RulePlan(table="public.a")]).termination_message())["rules"]
+    assert planned == {"table": "public.a", "index": False}

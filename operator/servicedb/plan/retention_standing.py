@@ -109,6 +109,11 @@ def plan(run: Ended) -> dict[str, Any]:
     return {"at": shown(run.at), **({"rules": rules} if rules else {})}
 
 
+def in_place_of(before: Mapping[str, Any] | None, now: Mapping[str, Any]) -> dict[str, Any]:
+    """`now` as it is patched: what it does not have and `before` had goes."""
+    return {name: None for name in before or {} if name not in now} | dict(now)
+
+
 def _total(rules: Sequence[Mapping[str, Any]], name: str) -> int:
     return sum(rule.get(name, 0) for rule in rules)
 

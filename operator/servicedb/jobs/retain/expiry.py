@@ -27,7 +27,7 @@ def drop_archives(ground: Ground, rule: Rule, table: Table) -> None:
         with translated():
             if not window.is_over(connection, rule, table, one, before):
                 continue
-        for store in ground.store().stores:
+        for store in ground.archives().stores:
             store.delete(one.key)
         with translated():
             ledger.add(

@@ -75,7 +75,7 @@ def _archive(ground: Ground, rule: Rule, table: Table, before: datetime, most: i
             if first is None:
                 return None
             rows = Rows(chain((bytes(first),), lines), ground.progress.add)
-            stored = ground.store().put(rule.name, rows, ground.run.now)
+            stored = ground.archives().put(rule.name, rows, ground.run.now)
         archive = described(ground, rule, table, rows, stored)
         add(
             connection,
@@ -87,7 +87,7 @@ def _archive(ground: Ground, rule: Rule, table: Table, before: datetime, most: i
 def _is_stored(ground: Ground, archive: Archive) -> bool:
     """Whether every place still gives the archive as it was stored."""
     try:
-        for store in ground.store().stores:
+        for store in ground.archives().stores:
             check_stored(store, archive.key, archive.size_bytes, archive.sha256)
     except (NoSuchObject, Retryable) as problem:
         if isinstance(problem, Retryable) and problem.reason != "ArchiveDiffers":

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from servicedb.errors import Terminal
 from servicedb.jobs.progress import Progress
 from servicedb.jobs.retain.archive import Archives
 from servicedb.plan.retention.ledger import Run
@@ -26,23 +25,24 @@ class Ground:
 
     sessions: Sessions
     run: Run
-    archives: Archives | None
+    open_archives: Callable[[], Archives]
     progress: Progress
     until: float
     batch_target: timedelta
     most_lag: timedelta
     most_rows: int | None = None
+    _archives: Archives | None = None
     _looked: float = 0.0
 
     def before(self, age: timedelta) -> datetime:
         """What is older than `age` is before it."""
         return cutoff(self.run.now, age)
 
-    def store(self) -> Archives:
-        """Raises Terminal where there is none."""
-        if self.archives is None:
-            raise Terminal("NoArchive", "the policy archives rows, and no place was named; name it with --store")
-        return self.archives
+    def archives(self) -> Archives:
+        """Where archives go: opened when the first one does. Raises Problems."""
+        if self._archives is None:
+            self._archives = self.open_archives()
+        return self._archives
 
     def breathe(self, sleep: Callable[[float], None] = time.sleep) -> None:
         """Between two batches: wait until the replicas have come near enough. Raises TimeUp."""

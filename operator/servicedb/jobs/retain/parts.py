@@ -84,7 +84,7 @@ def _drop(ground: Ground, rule: Rule, table: Table, one: Detaching) -> None:
             columns = archived_columns(table, rule.column)
             with partitions.all_rows(owner, one.partition, columns) as copy:
                 read = Rows(copy, ground.progress.add)
-                stored = ground.store().put(rule.name, read, ground.run.now)
+                stored = ground.archives().put(rule.name, read, ground.run.now)
             if read.count != rows:
                 raise NeedsDecision(
                     "PartitionDiffers",

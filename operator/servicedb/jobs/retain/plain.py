@@ -22,7 +22,7 @@ from servicedb.postgres.retention.session import translated
 
 def move_rows(ground: Ground, rule: Rule, table: Table, before: datetime) -> None:
     """Archive and delete what is older than `before`. Raises Problems and TimeUp."""
-    archives = ground.store()
+    archives = ground.archives()
     pace = Pace(rule.batch_rows, ground.batch_target)
     since: str | None = None
     while True:

@@ -1,15 +1,14 @@
 """What a run would do, rule by rule: looked at, and nothing changed."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
-
-from pydantic.alias_generators import to_camel
 
 from servicedb.api.retention_policy import RetentionPolicySpec
 from servicedb.errors import Problem, Terminal
 from servicedb.jobs.outcome import Outcome
 from servicedb.jobs.progress import SILENT, Progress
+from servicedb.jobs.retain.request import rules_as_json
 from servicedb.jobs.retain.retain import checked_rules
 from servicedb.plan.retention.partitions import partitions_to_drop, partitions_to_make
 from servicedb.plan.retention.refusals import refusals, warnings
@@ -44,16 +43,8 @@ class Plan(Outcome):
     rules: list[RulePlan] = field(default_factory=list)
 
     def as_json(self, listed: int | None = None) -> dict[str, Any]:
-        """With names as in an API; the rules are named all, however few of a list are to be."""
-        whole = Outcome.as_json(self, listed)
-        whole["rules"] = [
-            {
-                to_camel(name): value[:listed] if isinstance(value, list) else value
-                for name, value in asdict(one).items()
-            }
-            for one in self.rules
-        ]
-        return whole
+        """With names as in an API; briefly in a pod's last message."""
+        return Outcome.as_json(self, listed) | {"rules": rules_as_json(self.rules, listed)}
 
 
 def plan(spec: RetentionPolicySpec, way: Way, wait: float | None = None, progress: Progress = SILENT) -> Plan:

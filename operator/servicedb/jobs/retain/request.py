@@ -1,5 +1,6 @@
 """What is asked of a run of retention, and what came of it."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
@@ -7,6 +8,9 @@ from typing import Any
 from pydantic.alias_generators import to_camel
 
 from servicedb.jobs.outcome import Outcome
+
+_LONGEST = 256
+"""So many characters of what is said of a rule are in a pod's last message."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +59,24 @@ class Result(Outcome):
     rules: list[RuleResult] = field(default_factory=list)
 
     def as_json(self, listed: int | None = None) -> dict[str, Any]:
-        """With names as in an API; the rules are named all, however few of a list are to be."""
-        whole = Outcome.as_json(self, listed)
-        whole["rules"] = [{to_camel(name): value for name, value in asdict(one).items()} for one in self.rules]
-        return whole
+        """With names as in an API. In a pod's last message a rule takes little room: what is 0 or empty is left out."""
+        return Outcome.as_json(self, listed) | {"rules": rules_as_json(self.rules, listed)}
+
+
+def rules_as_json(rules: Sequence[Any], listed: int | None) -> list[dict[str, Any]]:
+    """The rules, dataclasses each, with names as in an API: briefly, where only so many of a list are wanted."""
+    each = [{to_camel(name): value for name, value in asdict(one).items()} for one in rules]
+    if listed is None:
+        return each
+    return [
+        {name: _short(value, listed) for name, value in one.items() if value or value is False}
+        for one in each[: max(listed, 1)]
+    ]
+
+
+def _short(value: Any, listed: int) -> Any:
+    if isinstance(value, list):
+        return [_short(one, listed) for one in value[:listed]]
+    if isinstance(value, str) and len(value) > _LONGEST:
+        return f"{value[:_LONGEST]}…"
+    return value

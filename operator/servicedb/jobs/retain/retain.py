@@ -39,17 +39,17 @@ def retain(
     spec: RetentionPolicySpec,
     way: Way,
     owner: Way | None,
-    stores: Sequence[Store] = (),
+    open_stores: Callable[[], Sequence[Store]] = tuple,
     progress: Progress = SILENT,
 ) -> Result:
-    """Follow the rules of `spec`; archives go to all of `stores`. Never raises a Problem: the result holds it.
+    """Follow the rules of `spec`. Never raises a Problem: the result holds it.
 
-    `owner` is the way of a session that may make and drop partitions, and the ledger; None: `way` is.
+    `owner` is the way of a session that may make and drop partitions, and the ledger; None: `way` is. Archives go to
+    all stores that `open_stores` gives, which is called when the first one is made.
     """
     result = Result(run=request.run)
     try:
         rules = checked_rules(spec)
-        encoding = Encoding(request.level, recipients(request.recipients))
         with Sessions.open(way, owner, wait=request.wait, tell=progress.tell) as sessions:
             with translated():
                 ledger.prepare(sessions.owner, sessions.login)
@@ -64,7 +64,7 @@ def retain(
             ground = Ground(
                 sessions=sessions,
                 run=run,
-                archives=Archives(stores, encoding, sessions.group) if stores else None,
+                open_archives=partial(_archives, request, open_stores, sessions),
                 progress=progress,
                 until=time.monotonic() + limits.max_duration.timedelta.total_seconds(),
                 batch_target=limits.batch_target.timedelta,
@@ -78,6 +78,13 @@ def retain(
     except Problem as problem:
         result.failed_with(problem)
     return result
+
+
+def _archives(request: Request, open_stores: Callable[[], Sequence[Store]], sessions: Sessions) -> Archives:
+    encoding = Encoding(request.level, recipients(request.recipients))
+    if not (stores := open_stores()):
+        raise Terminal("NoArchive", "the policy archives rows, and no place was named; name it with --store")
+    return Archives(stores, encoding, sessions.group)
 
 
 def checked_rules(spec: RetentionPolicySpec) -> list[Rule]:
@@ -101,7 +108,9 @@ def _follow_all(
             made = table is not None and course.tried(said, partial(_made_ahead, ground, rule, table))
             result.partitions_ahead = result.partitions_ahead and bool(made)
     required = spec.require_backup
-    if (fault := gate_fault(required, request.backup_digest, request.backup_time, ground.run.now)) is not None:
+    with translated():  # the run may have begun long ago
+        now = counts.now(ground.sessions.work)
+    if (fault := gate_fault(required, request.backup_digest, request.backup_time, now)) is not None:
         raise Retryable("BackupRequired", fault)
     for rule, said, table in zip(rules, result.rules, found, strict=True):
         if table is None or course.is_over:

@@ -56,6 +56,8 @@ def warnings(rule: Rule, table: Table) -> list[str]:
             f"table {table.name} has a default partition: it is read when a partition is made, and partitions are "
             "detached under a lock that holds up everybody for a moment; drop it once it is empty"
         )
+    if rule.partitioning is not None and rule.archives_first:
+        found.append(f"table {table.name}: a partition is archived when it goes, and not earlier")
     return found
 
 

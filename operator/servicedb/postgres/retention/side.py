@@ -51,7 +51,7 @@ class SideTable:
     def touches(self, archive: Archive) -> bool:
         """Whether rows of `archive` may be among those that are wanted."""
         type_name = dict(archive.columns)[archive.time_column]
-        conditions = [sql.SQL("true")]
+        conditions: list[sql.Composable] = [sql.SQL("true")]
         if self._low is not None and archive.high is not None:
             conditions.append(_compared(of_type(archive.high, type_name), ">=", moment(self._low, type_name)))
         if self._high is not None and archive.low is not None:
@@ -84,7 +84,7 @@ class SideTable:
     def _wanted(self, archive: Archive) -> sql.Composed:
         column = sql.Identifier(archive.time_column)
         type_name = dict(archive.columns)[archive.time_column]
-        conditions = [sql.SQL("true")]
+        conditions: list[sql.Composable] = [sql.SQL("true")]
         if self._low is not None:
             conditions.append(_compared(column, ">=", moment(self._low, type_name)))
         if self._high is not None:
