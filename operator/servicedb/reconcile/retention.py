@@ -25,7 +25,6 @@ from servicedb.plan.retention_gate import check_alone
 from servicedb.plan.retention_standing import (
     LAST_RUN,
     failed_for_good,
-    in_place_of,
     last_run,
     over,
     plan,
@@ -193,22 +192,17 @@ async def _report(seen: Seen, beside: list[Finding]) -> None:
     fields: dict[str, Any] = {"nextRun": seen.next_run, **_handled(seen)}
     if latest is not None:
         fields["job"] = {"name": latest.name}
-        fields |= _told_by(latest, policy.status.as_json())
+        fields |= {"plan": plan(latest)} if _was_plan(latest) else {"lastRun": last_run(latest)}
     elif policy.status.job is not None:
         fields["job"] = None
     await report(seen.world, seen.key, policy, list(found.values()), fields, over=over(policy))
     await _tell(seen, fields.get("lastRun"))
 
 
-def _told_by(run: Ended, before: dict[str, Any]) -> dict[str, Any]:
-    name, told = ("plan", plan(run)) if _was_plan(run) else ("lastRun", last_run(run))
-    return {name: in_place_of(before.get(name), told)}
-
-
 async def _tell(seen: Seen, run: dict[str, Any] | None) -> None:
     """An event for each run that has come to its end."""
     before = seen.policy.status.last_run
-    if run is None or seen.latest is None or (before is not None and before.as_json() == _without_none(run)):
+    if run is None or seen.latest is None or (before is not None and before.as_json() == run):
         return
     problem = problem_of(seen.latest)
     done = f"{run['archivedRows']} rows archived, {run['deletedRows']} deleted"
@@ -240,10 +234,6 @@ def _handled(seen: Seen) -> dict[str, Any]:
     now = dict(seen.handled) | ({"reconcileAt": value[:HANDLED_LENGTH]} if value is not None else {})
     before = seen.policy.status.handled.as_json()
     return {"handled": handled_now(before, before | now)} if before | now else {}
-
-
-def _without_none(values: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in values.items() if value is not None}
 
 
 def _next_look(world: World, *times: datetime | None) -> float | None:
