@@ -123,4 +123,4 @@ def test_partitions_are_made_though_the_store_s_keys_are_missing(metrics, tmp_pa
     )  # fmt: skip
     said = json.loads(done.stdout)
     assert (said["outcome"], said["reason"], said["partitionsAhead"]) == ("Terminal", "StorageRefused", True)
-    assert parts(metrics) == 1 + 3
+    assert parts(metrics) == 2 + 3

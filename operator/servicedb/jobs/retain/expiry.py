@@ -20,8 +20,12 @@ def drop_archives(ground: Ground, rule: Rule, table: Table) -> None:
     with translated():
         kept = {one.key for one in ledger.windows(connection, rule.name)}
         candidates = [one for one in ledger.archives(connection, rule.name) if one.key not in kept]
+    others = 0
     for one in candidates:
         if one.high is None:
+            continue
+        if not one.key.startswith(ground.sessions.group.prefix):
+            others += 1  # the ledger came with a backup of another database, whose archive it is
             continue
         ground.breathe()
         with translated():
@@ -35,3 +39,5 @@ def drop_archives(ground: Ground, rule: Rule, table: Table) -> None:
                 Entry(run=ground.run.id, name=rule.name, action=Action.ARCHIVE_DROPPED, key=one.key),
             )
         ground.progress.tell(f"{rule.name}: archive {one.key} dropped")
+    if others:
+        ground.progress.tell(f"{rule.name}: {others} archives are another database's, and are left to it")

@@ -17,6 +17,7 @@ from servicedb.plan.retention.pace import Pace
 from servicedb.plan.retention.rule import Rule
 from servicedb.plan.retention.table import Table
 from servicedb.postgres.retention import window
+from servicedb.postgres.retention.batch import hold
 from servicedb.postgres.retention.ledger import add, last_window, windows
 from servicedb.postgres.retention.rows import Rows
 from servicedb.postgres.retention.session import translated
@@ -68,6 +69,7 @@ def _moment(text: str | None) -> datetime | None:
 def _archive(ground: Ground, rule: Rule, table: Table, before: datetime, most: int) -> Archive | None:
     connection = ground.sessions.work
     with connection.transaction():
+        hold(connection, rule, table)
         after = last_window(connection, rule.name)
         with window.next_rows(connection, rule, table, before, most, after) as copy:
             lines = iter(copy)
@@ -100,6 +102,7 @@ def _settle(ground: Ground, rule: Rule, table: Table, archive: Archive, *, is_st
     """Delete the window's rows where they are those of the archive; note in any case that it is settled."""
     connection = ground.sessions.work
     with window.frozen(connection):
+        hold(connection, rule, table)
         with window.window_rows(connection, rule, table, archive) as copy:
             rows = Rows(copy)
             for _ in rows:

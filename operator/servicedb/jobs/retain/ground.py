@@ -9,7 +9,7 @@ from servicedb.jobs.progress import Progress
 from servicedb.jobs.retain.archive import Archives
 from servicedb.plan.retention.ledger import Run
 from servicedb.plan.retention.rule import cutoff
-from servicedb.postgres.retention.session import Sessions, lag
+from servicedb.postgres.retention.session import Sessions, lag, translated
 
 _LOOK_AT_REPLICAS_SECONDS = 1.0
 
@@ -52,7 +52,8 @@ class Ground:
             if now - self._looked < _LOOK_AT_REPLICAS_SECONDS:
                 return
             self._looked = now
-            behind = lag(self.sessions.work)
+            with translated():
+                behind = lag(self.sessions.work)
             if behind is None or behind <= self.most_lag:
                 return
             self.progress.tell(f"waiting: a replica is {behind.total_seconds():.0f} s behind")

@@ -14,7 +14,7 @@ from servicedb.plan.retention.ledger import Action, Archive, Entry
 from servicedb.plan.retention.pace import Pace
 from servicedb.plan.retention.rule import Rule
 from servicedb.plan.retention.table import Table
-from servicedb.postgres.retention.batch import archived_columns, delete_rows, deleted_rows, edges
+from servicedb.postgres.retention.batch import archived_columns, delete_rows, deleted_rows, edges, hold
 from servicedb.postgres.retention.ledger import add
 from servicedb.postgres.retention.rows import Rows
 from servicedb.postgres.retention.session import translated
@@ -49,6 +49,7 @@ def delete_only(ground: Ground, rule: Rule, table: Table, before: datetime) -> N
         ground.breathe()
         begun = time.monotonic()
         with translated(), ground.sessions.work.transaction():
+            hold(ground.sessions.work, rule, table)
             count = delete_rows(ground.sessions.work, rule, table, before, pace.rows)
             if count:
                 add(
@@ -65,6 +66,7 @@ def _move(
 ) -> Archive | None:
     connection = ground.sessions.work
     with connection.transaction():
+        hold(connection, rule, table)
         with deleted_rows(connection, rule, table, before, most, since) as copy:
             lines = iter(copy)
             first = next(lines, None)

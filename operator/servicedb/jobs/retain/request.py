@@ -31,17 +31,22 @@ class Request:
 
 
 @dataclass(slots=True, kw_only=True)
-class RuleResult:
-    """What came of one rule, in all pods of the run. `oldest` is the oldest time that is left, `problem` why not all of
-    it was done."""
+class Totals:
+    """What was done, in all pods of the run."""
 
-    table: str
     archived_rows: int = 0
     deleted_rows: int = 0
     archived_bytes: int = 0
     partitions_created: int = 0
     partitions_dropped: int = 0
     archives_dropped: int = 0
+
+
+@dataclass(slots=True, kw_only=True)
+class RuleResult(Totals):
+    """What came of one rule. `oldest` is the oldest time that is left, `problem` why not all of it was done."""
+
+    table: str
     oldest: str | None = None
     null_times: int = 0
     problem: str | None = None
@@ -50,17 +55,20 @@ class RuleResult:
 @dataclass(slots=True, kw_only=True)
 class Result(Outcome):
     """What came of a run. Ages are counted from `began_at`; `partitions_ahead` is whether all partitions are there that
-    the rules ask for."""
+    the rules ask for, None where that is not known. `totals` are of all rules, also of those that a message leaves out.
+    """
 
     action: str = "retain"
     run: str = ""
     began_at: str | None = None
-    partitions_ahead: bool = True
+    partitions_ahead: bool | None = None
+    totals: Totals = field(default_factory=Totals)
     rules: list[RuleResult] = field(default_factory=list)
 
     def as_json(self, listed: int | None = None) -> dict[str, Any]:
         """With names as in an API. In a pod's last message a rule takes little room: what is 0 or empty is left out."""
-        return Outcome.as_json(self, listed) | {"rules": rules_as_json(self.rules, listed)}
+        totals = {to_camel(name): value for name, value in asdict(self.totals).items()}
+        return Outcome.as_json(self, listed) | {"totals": totals, "rules": rules_as_json(self.rules, listed)}
 
 
 def rules_as_json(rules: Sequence[Any], listed: int | None) -> list[dict[str, Any]]:
@@ -68,6 +76,7 @@ def rules_as_json(rules: Sequence[Any], listed: int | None) -> list[dict[str, An
     each = [{to_camel(name): value for name, value in asdict(one).items()} for one in rules]
     if listed is None:
         return each
+    each.sort(key=lambda one: one["problem"] is None)  # those come first: not all may be told
     return [
         {name: _short(value, listed) for name, value in one.items() if value or value is False}
         for one in each[: max(listed, 1)]

@@ -23,6 +23,7 @@ from servicedb.jobs.retain.plain import delete_only, move_rows
 from servicedb.jobs.retain.request import Request, Result, RuleResult
 from servicedb.plan.retention.gate import gate_fault
 from servicedb.plan.retention.ledger import Summed
+from servicedb.plan.retention.partitions import partitions_to_drop
 from servicedb.plan.retention.refusals import policy_faults, refusals
 from servicedb.plan.retention.rule import Rule, rules_of
 from servicedb.plan.retention.table import Table
@@ -103,10 +104,12 @@ def _follow_all(
     result.rules = [RuleResult(table=str(rule.name)) for rule in rules]
     course = _Course(ground, result)
     found = [course.tried(said, partial(_found, ground, rule)) for rule, said in zip(rules, result.rules, strict=True)]
+    ahead = True
     for rule, said, table in zip(rules, result.rules, found, strict=True):
         if rule.partitioning is not None:
             made = table is not None and course.tried(said, partial(_made_ahead, ground, rule, table))
-            result.partitions_ahead = result.partitions_ahead and bool(made)
+            ahead = ahead and bool(made)
+    result.partitions_ahead = ahead
     required = spec.require_backup
     with translated():  # the run may have begun long ago
         now = counts.now(ground.sessions.work)
@@ -187,8 +190,13 @@ def _check_count(ground: Ground, rule: Rule, table: Table) -> None:
     most = ground.most_rows
     if most is None:
         return
-    with translated():  # a partition that is over has no rows that are younger
-        count = counts.due(ground.sessions.work, rule, table, ground.before(rule.delete_after), most + 1)
+    before = ground.before(rule.delete_after)
+    with translated():
+        if rule.partitioning is None:
+            count = counts.due(ground.sessions.work, rule, table, before, most + 1)
+        else:
+            names = [one.name for one in partitions_to_drop(table.partitions, before)]
+            count = counts.rows_in(ground.sessions.owner, names)
     if count > most:
         raise Terminal(
             "TooManyRows",
@@ -206,6 +214,7 @@ def _sum_up(ground: Ground, rules: Sequence[Rule], result: Result) -> None:
         for rule, said in zip(rules, result.rules, strict=True):
             for name, value in asdict(done.get(rule.name, Summed())).items():
                 setattr(said, name, value)
+                setattr(result.totals, name, getattr(result.totals, name) + value)
             table = observe(ground.sessions.work, rule.name, rule.column)
             if table is None or refusals(rule, table):
                 continue

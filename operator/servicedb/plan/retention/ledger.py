@@ -18,8 +18,6 @@ class Action(StrEnum):
     DELETED = "Deleted"
     """Rows are no longer in the table: no archive was wanted, or `key` held them already."""
     PARTITION_MADE = "PartitionMade"
-    PARTITION_DETACHING = "PartitionDetaching"
-    """A partition is about to be detached, and then goes."""
     PARTITION_DROPPED = "PartitionDropped"
     """Its rows are in archive `key`, where one was wanted."""
     ARCHIVE_DROPPED = "ArchiveDropped"
@@ -45,6 +43,16 @@ class Archive:
     time_column: str
     low: str | None
     high: str | None
+
+
+class PartitionState(StrEnum):
+    """What was last decided of a partition."""
+
+    DETACHING = "Detaching"
+    """It is about to be detached, and then goes."""
+    KEPT = "Kept"
+    """It was found attached after that: somebody wants it, and it goes only when that is decided anew."""
+    DROPPED = "Dropped"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,18 +103,27 @@ class Run:
     done: dict[Name, Summed] = field(default_factory=dict)
 
 
-def summed(counts: Iterable[tuple[Action, int, int, int]]) -> Summed:
-    """Of the (action, entries, rows, stored bytes) of one table."""
-    by = {action: (entries, rows, size) for action, entries, rows, size in counts}
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """The entries of one action: how many, their rows, the bytes that were stored, and the rows that were archived."""
 
-    def of(at: int, *actions: Action) -> int:
-        return sum(by[action][at] for action in actions if action in by)
+    action: Action
+    entries: int
+    rows: int
+    size_bytes: int
+    archived_rows: int
 
+
+def summed(counts: Iterable[Counted]) -> Summed:
+    """Of all entries of one table."""
+    by = {one.action: one for one in counts}
+    none = Counted(Action.DELETED, 0, 0, 0, 0)
+    gone = (Action.MOVED, Action.DELETED, Action.PARTITION_DROPPED)
     return Summed(
-        archived_rows=of(1, Action.ARCHIVED, Action.MOVED, Action.PARTITION_DROPPED),
-        deleted_rows=of(1, Action.MOVED, Action.DELETED, Action.PARTITION_DROPPED),
-        archived_bytes=of(2, Action.ARCHIVED, Action.MOVED, Action.PARTITION_DROPPED),
-        partitions_created=of(0, Action.PARTITION_MADE),
-        partitions_dropped=of(0, Action.PARTITION_DROPPED),
-        archives_dropped=of(0, Action.ARCHIVE_DROPPED),
+        archived_rows=sum(one.archived_rows for one in by.values()),
+        deleted_rows=sum(by.get(action, none).rows for action in gone),
+        archived_bytes=sum(one.size_bytes for one in by.values()),
+        partitions_created=by.get(Action.PARTITION_MADE, none).entries,
+        partitions_dropped=by.get(Action.PARTITION_DROPPED, none).entries,
+        archives_dropped=by.get(Action.ARCHIVE_DROPPED, none).entries,
     )

@@ -1,6 +1,6 @@
 """A table as the catalogue has it, as far as it matters to a rule."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from servicedb.plan.retention.partitions import Partition
 from servicedb.plan.retention.rule import Name
@@ -54,6 +54,11 @@ class Table:
 
     def column(self, name: str) -> Column | None:
         return next((one for one in self.columns if one.name == name), None)
+
+    @property
+    def layout(self) -> "Table":
+        """The same without what changes by itself."""
+        return replace(self, rows=0, bytes=0, partitions=())
 
     @property
     def stored(self) -> tuple[str, ...]:

@@ -13,8 +13,10 @@ from typing import Any
 
 from psycopg import Connection, Copy, sql
 
+from servicedb.errors import Retryable
 from servicedb.plan.retention.rule import Name, Rule
 from servicedb.plan.retention.table import Table
+from servicedb.postgres.retention.observe import observe
 
 
 def over(rule: Rule, table: Table, before: datetime, *, where: bool = True) -> sql.Composed:
@@ -28,6 +30,20 @@ def over(rule: Rule, table: Table, before: datetime, *, where: bool = True) -> s
     if rule.where is None or not where:
         return condition
     return sql.SQL("{} AND (").format(condition) + sql.SQL(rule.where) + sql.SQL("\n)")
+
+
+def hold(connection: Connection[Any], rule: Rule, table: Table) -> None:
+    """Within a transaction, before anything else: from here to its end `table` stays as it is.
+
+    Raises Retryable where it is no longer as it was observed: a new column would be in no archive, a new foreign key
+    might cascade.
+
+    Source: PostgreSQL documentation, "Explicit Locking", "Conflicting Lock Modes".
+    """
+    connection.execute(sql.SQL("LOCK TABLE ONLY {} IN ROW EXCLUSIVE MODE").format(identifier(table.name)))
+    now = observe(connection, rule.name, rule.column)
+    if now is None or now.layout != table.layout:
+        raise Retryable("TableChanged", f"table {table.name} was changed during the run; the next one looks at it anew")
 
 
 def moment(at: datetime, type_name: str) -> sql.Composed:

@@ -1,11 +1,12 @@
 """What a rule would take, and what it leaves: counted for plans, limits and results."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
 from psycopg import Connection, sql
 
-from servicedb.plan.retention.rule import Rule
+from servicedb.plan.retention.rule import Name, Rule
 from servicedb.plan.retention.table import Table
 from servicedb.postgres.retention.batch import identifier, over
 
@@ -19,6 +20,12 @@ def due(connection: Connection[Any], rule: Rule, table: Table, before: datetime,
             identifier(table.name), over(rule, table, before), limit
         ),
     )
+
+
+def rows_in(connection: Connection[Any], names: Sequence[Name]) -> int:
+    """How many rows these tables hold together."""
+    query = sql.SQL("SELECT count(*) FROM ONLY {}")
+    return sum(_number(connection, query.format(identifier(name))) for name in names)
 
 
 def oldest(connection: Connection[Any], rule: Rule, table: Table) -> str | None:

@@ -12,7 +12,17 @@ from psycopg import Connection, sql
 
 from servicedb.errors import Terminal
 from servicedb.naming import RETENTION_SCHEMA
-from servicedb.plan.retention.ledger import Action, Archive, Detaching, Entry, Run, Summed, summed
+from servicedb.plan.retention.ledger import (
+    Action,
+    Archive,
+    Counted,
+    Detaching,
+    Entry,
+    PartitionState,
+    Run,
+    Summed,
+    summed,
+)
 from servicedb.plan.retention.rule import Name
 
 _LAYOUT = 1
@@ -35,6 +45,7 @@ _TABLES: tuple[LiteralString, ...] = (
         position bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
         run text NOT NULL,
         at timestamptz NOT NULL DEFAULT clock_timestamp(),
+        by text NOT NULL DEFAULT session_user,
         action text NOT NULL,
         schema_name text NOT NULL,
         table_name text NOT NULL,
@@ -53,6 +64,22 @@ _TABLES: tuple[LiteralString, ...] = (
         partition_schema text,
         partition_name text,
         partition_oid oid
+    )
+    """,
+    """
+    CREATE TABLE servicedb_retention.partitions (
+        position bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+        run text NOT NULL,
+        at timestamptz NOT NULL DEFAULT clock_timestamp(),
+        by text NOT NULL DEFAULT session_user,
+        state text NOT NULL,
+        schema_name text NOT NULL,
+        table_name text NOT NULL,
+        partition_schema text NOT NULL,
+        partition_name text NOT NULL,
+        partition_oid oid NOT NULL,
+        low text,
+        high text
     )
     """,
     "CREATE UNIQUE INDEX ON servicedb_retention.entries (key, action) WHERE key IS NOT NULL",
@@ -104,7 +131,13 @@ def prepare(connection: Connection[Any], login: str) -> None:
         if owner is not None and owner[0] != login:
             schema, role = sql.Identifier(RETENTION_SCHEMA), sql.Identifier(login)
             connection.execute(sql.SQL("GRANT USAGE ON SCHEMA {} TO {}").format(schema, role))
-            connection.execute(sql.SQL("GRANT SELECT, INSERT ON ALL TABLES IN SCHEMA {} TO {}").format(schema, role))
+            connection.execute(sql.SQL("GRANT SELECT ON ALL TABLES IN SCHEMA {} TO {}").format(schema, role))
+            # Not on partitions: what stands there has the owner drop tables.
+            connection.execute(
+                sql.SQL("GRANT INSERT ON {}, {} TO {}").format(
+                    sql.Identifier(RETENTION_SCHEMA, "runs"), sql.Identifier(RETENTION_SCHEMA, "entries"), role
+                )
+            )
 
 
 def exists(connection: Connection[Any]) -> bool:
@@ -138,13 +171,14 @@ def begin(connection: Connection[Any], run: str, *, backup_digest: str | None, b
 def done(connection: Connection[Any], run: str) -> dict[Name, Summed]:
     """What the run has done so far, in all its pods."""
     rows = connection.execute(
-        "SELECT schema_name, table_name, action, count(*), sum(rows)::int8, coalesce(sum(size_bytes), 0)::int8 "
+        "SELECT schema_name, table_name, action, count(*), sum(rows)::int8, coalesce(sum(size_bytes), 0)::int8, "
+        "coalesce(sum(rows) FILTER (WHERE sha256 IS NOT NULL), 0)::int8 "
         "FROM servicedb_retention.entries WHERE run = %s GROUP BY 1, 2, 3",
         (run,),
     ).fetchall()
-    found: dict[Name, list[tuple[Action, int, int, int]]] = {}
-    for schema, table, action, entries, count, size in rows:
-        found.setdefault(Name(schema, table), []).append((Action(action), entries, count, size))
+    found: dict[Name, list[Counted]] = {}
+    for schema, table, action, *numbers in rows:
+        found.setdefault(Name(schema, table), []).append(Counted(Action(action), *numbers))
     return {name: summed(counts) for name, counts in found.items()}
 
 
@@ -194,16 +228,25 @@ def last_window(connection: Connection[Any], name: Name) -> str | None:
     return None if row is None else row[0]
 
 
+def note_partition(connection: Connection[Any], run: str, name: Name, state: PartitionState, one: Detaching) -> None:
+    """What becomes of a partition of table `name`. Only the owner may write that down."""
+    connection.execute(
+        "INSERT INTO servicedb_retention.partitions (run, state, schema_name, table_name, partition_schema, "
+        "partition_name, partition_oid, low, high) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)",
+        (run, state, name.schema, name.table, one.partition.schema, one.partition.table, one.oid, one.low, one.high),
+    )
+
+
 def detaching(connection: Connection[Any], name: Name) -> list[Detaching]:
-    """The partitions of a table that were to be detached, and are not known to be dropped."""
+    """The partitions of a table that were to be detached, and were neither dropped nor kept since."""
     rows = connection.execute(
         """
-        SELECT DISTINCT ON (e.partition_oid) e.partition_schema, e.partition_name, e.partition_oid::int8, e.low, e.high
-        FROM servicedb_retention.entries e
-        WHERE e.schema_name = %s AND e.table_name = %s AND e.action = 'PartitionDetaching' AND NOT EXISTS (
-            SELECT FROM servicedb_retention.entries d
-            WHERE d.action = 'PartitionDropped' AND d.partition_oid = e.partition_oid AND d.position > e.position)
-        ORDER BY e.partition_oid, e.position DESC
+        SELECT partition_schema, partition_name, oid, low, high FROM (
+            SELECT DISTINCT ON (partition_oid) state, partition_schema, partition_name, partition_oid::int8 AS oid, low,
+                   high
+            FROM servicedb_retention.partitions
+            WHERE schema_name = %s AND table_name = %s ORDER BY partition_oid, position DESC) AS latest
+        WHERE state = 'Detaching' ORDER BY oid
         """,
         (name.schema, name.table),
     ).fetchall()

@@ -11,7 +11,7 @@ from typing import Any
 import psycopg
 from psycopg import Connection, Copy, sql
 
-from servicedb.errors import Retryable
+from servicedb.errors import Retryable, Terminal
 from servicedb.plan.retention.ledger import Detaching
 from servicedb.plan.retention.partitions import NewPartition, Partition
 from servicedb.plan.retention.rule import Name
@@ -101,6 +101,27 @@ def count(connection: Connection[Any], name: Name) -> int:
 
 def drop(connection: Connection[Any], name: Name) -> None:
     connection.execute(sql.SQL("DROP TABLE {}").format(identifier(name)))
+
+
+def check_unused(connection: Connection[Any], one: Detaching) -> None:
+    """Raises Terminal where views or foreign keys stand on the very partition: it could not be dropped."""
+    rows = connection.execute(
+        """
+        SELECT DISTINCT r.ev_class::regclass::text FROM pg_depend d JOIN pg_rewrite r ON r.oid = d.objid
+        WHERE d.classid = 'pg_rewrite'::regclass AND d.refclassid = 'pg_class'::regclass AND d.refobjid = %(oid)s::oid
+          AND r.ev_class <> d.refobjid
+        UNION
+        SELECT conrelid::regclass::text FROM pg_constraint
+        WHERE contype = 'f' AND confrelid = %(oid)s::oid AND conparentid = 0 AND conrelid <> confrelid
+        """,
+        {"oid": one.oid},
+    ).fetchall()
+    if rows:
+        users = ", ".join(sorted(name for (name,) in rows))
+        raise Terminal(
+            "PartitionUsed",
+            f"partition {one.partition} can't be dropped: {users} stands on it; let it use the table whole",
+        )
 
 
 def is_detached(connection: Connection[Any], one: Detaching) -> bool:
