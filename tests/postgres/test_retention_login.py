@@ -16,7 +16,13 @@ TABLES = b"""
     INSERT INTO sessions VALUES (1, now());
     INSERT INTO jobs VALUES (1, now());
 """
-LEDGER = b"CREATE SCHEMA servicedb_retention; CREATE TABLE servicedb_retention.entries (word text)"
+LEDGER = b"""
+    CREATE SCHEMA servicedb_retention;
+    CREATE TABLE servicedb_retention.entries (word text);
+    CREATE TABLE servicedb_retention.partitions (word text);
+    GRANT SELECT, INSERT, DELETE ON servicedb_retention.entries TO "{group}";
+    GRANT SELECT ON servicedb_retention.partitions TO "{group}";
+"""
 TAKE = "DELETE FROM {0} WHERE id IN (SELECT id FROM {0} FOR UPDATE SKIP LOCKED) RETURNING id"
 
 
@@ -71,7 +77,8 @@ async def test_nobody_but_the_owner_and_its_login_gets_into_the_ledger(site: Sit
         policy(site, database, "public.sessions")
         await operator.bring(database)
         with site.login(database, "partition") as owner:
-            owner.execute(LEDGER)  # born with what default privileges give
+            # Born with what default privileges give, too.
+            owner.execute(LEDGER.replace(b"{group}", f"{database}__retain_grp".encode()))
         await operator.bring(database)
         for role in ("app", "readonly"):
             with site.login(database, role) as session, pytest.raises(InsufficientPrivilege):
@@ -79,8 +86,12 @@ async def test_nobody_but_the_owner_and_its_login_gets_into_the_ledger(site: Sit
         with site.login(database, "retain") as retain:
             retain.execute("INSERT INTO servicedb_retention.entries VALUES ('one')")
             assert retain.execute("TABLE servicedb_retention.entries").fetchall() == [("one",)]
-            with pytest.raises(InsufficientPrivilege):
-                retain.execute("DELETE FROM servicedb_retention.entries")
+            for statement in (
+                "DELETE FROM servicedb_retention.entries",
+                "INSERT INTO servicedb_retention.partitions VALUES ('one')",
+            ):
+                with pytest.raises(InsufficientPrivilege):
+                    retain.execute(statement)
 
 
 async def test_an_operator_that_was_just_started_asks_before_it_takes_anything_back(site: Site, database: str) -> None:
