@@ -3,6 +3,7 @@
 from tests.api.examples import (
     FULL_BACKUP,
     FULL_DATABASE,
+    FULL_POLICY,
     FULL_RESTORE,
     FULL_RUN,
     FULL_SCHEDULE,
@@ -10,6 +11,7 @@ from tests.api.examples import (
     GONE,
     MINIMAL_BACKUP,
     MINIMAL_DATABASE,
+    MINIMAL_POLICY,
     MINIMAL_RESTORE,
     MINIMAL_RUN,
     MINIMAL_SCHEDULE,
@@ -56,6 +58,15 @@ FULLEST_DATABASE = {
     "spec.credentials.secretAnnotations": {f"example.org/{'k' * 60}{n}": "v" * 4096 for n in range(10, 42)},
 }
 
+MANY_CONDITIONS = {
+    "column": "c" * 63,
+    "archiveAfter": "999997d",
+    "deleteAfter": "999998d",
+    "dropArchiveAfter": "999999d",
+    "where": "w" * 2048,
+    "allow": [f"{n}{'n' * 60}" for n in range(32)],
+}
+
 GOOD = [
     ("the least of a server", MINIMAL_SERVER, {}),
     ("all of a server", FULL_SERVER, {}),
@@ -100,6 +111,11 @@ GOOD = [
     ("the least of a backup", MINIMAL_BACKUP, {}),
     ("all of a backup", FULL_BACKUP, {}),
     ("a backup of nobody here", FULL_BACKUP, {"spec.databaseRef": GONE}),
+    ("the least of a policy", MINIMAL_POLICY, {}),
+    ("all of a policy", FULL_POLICY, {}),
+    ("archived and deleted at the same age", FULL_POLICY, {"spec.rules.0.archiveAfter": "17520h"}),
+    ("the most rules", FULL_POLICY,
+     {"spec.rules": [MANY_CONDITIONS | {"table": f"public.{'t' * 100}{n}"} for n in range(32)]}),
     ("the least of a restore", MINIMAL_RESTORE, {}),
     ("all of a restore", FULL_RESTORE, {}),
     ("the least of a database", MINIMAL_DATABASE, {}),
@@ -225,6 +241,24 @@ BROKEN_RULES = [
         (f"the login of app and {role}", FULL_DATABASE, {f"spec.roles.{role}.loginName": "onboarding_user"}, SAME_LOGIN)
         for role in ("migrator", "readOnly", "extra.0")
     ),
+    ("deleted before it is archived", FULL_POLICY, {"spec.rules.0.archiveAfter": "731d"},
+     "archiveAfter must not be longer than deleteAfter: rows are archived before they are deleted"),
+    ("dropped from the archive too soon", FULL_POLICY, {"spec.rules.0.dropArchiveAfter": "730d"},
+     "dropArchiveAfter must be longer than deleteAfter"),
+    ("dropped from the archive as it comes", FULL_POLICY,
+     {"spec.rules.1.deleteAfter": GONE, "spec.rules.1.dropArchiveAfter": "90d"},
+     "dropArchiveAfter must be longer than deleteAfter"),
+    ("a rule without an age", MINIMAL_POLICY, {"spec.rules.0.deleteAfter": GONE},
+     "a rule without archiveAfter and deleteAfter keeps every row: give one of them, or leave the rule out"),
+    ("an age for no archive", MINIMAL_POLICY, {"spec.rules.0.archiveAfter": "1d"},
+     "a rule with archive: false takes neither archiveAfter nor dropArchiveAfter"),
+    ("two statements", FULL_POLICY, {"spec.rules.0.where": "true; DROP TABLE x"},
+     "where is one condition: leave the semicolon out"),
+    ("some rows of partitions", FULL_POLICY, {"spec.rules.1.where": "true"},
+     "partitions go as a whole: leave where out, or partition"),
+    ("an archive that is nowhere", MINIMAL_POLICY, {"spec.rules.0.archive": GONE},
+     "spec.archive is needed by every rule without archive: false"),
+    ("two rules for a table", FULL_POLICY, {"spec.rules.1.table": "public.insight_feedback"}, "Duplicate value"),
     ("two sources", MINIMAL_RUN, {"spec.source.image": {"reference": "x"}}, ONE_SOURCE),
     ("no source", MINIMAL_RUN, {"spec.source": {}}, ONE_SOURCE),
     ("two ways to name tenants", FULL_RUN, {"spec.tenants.list": ["a"]},

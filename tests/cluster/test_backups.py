@@ -1,12 +1,12 @@
 """Backups in Kubernetes: real Jobs, real pods, a PostgreSQL server and an S3-compatible store that the pods reach."""
 
-from typing import Final
+from typing import Any, Final
 
 import pyrage
 import pytest
 from servicedb.plan.steps import BACKUP
 
-from tests.cluster.harness import store
+from tests.cluster.harness import docker, store
 from tests.cluster.harness.cluster import Cluster
 from tests.cluster.objects import condition, wait_for
 from tests.cluster.operator_process import Point, restarting
@@ -92,6 +92,47 @@ def test_what_was_ordered_is_restored_into_a_new_database(vault: Vault) -> None:
     vault.shop.tenant.wait_ready("stock-again")
     with vault.shop.tenant.log_in("stock-again-app") as app:
         assert app.execute("SELECT count(*), count(DISTINCT name) FROM items").fetchone() == (ROWS, ROWS)
+
+
+@pytest.mark.skipif(docker.usable(), reason="kind runs the cluster: its processes are in a container")
+def test_a_copy_of_what_is_on_a_volume_is_restored_in_the_place_of_what_is_there_and_once(
+    vault: Vault,
+) -> None:
+    vault.shop.provision("drawers")
+    vault.fill("drawers", ROWS)
+    with vault.volume("shelf") as folder:
+        copies = [{"name": "far", **vault.storage("far")}]
+        vault.schedule("on-a-volume", "drawers", {"spec.storage": on_volume("shelf"), "spec.copies": copies})
+        vault.run_now("on-a-volume")
+        (entry,) = vault.wait_for_entries("on-a-volume", 1)
+        key = entry["status"]["key"]
+        assert (folder / "backups" / key).is_file()
+        assert vault.stored_keys("far") == {key}
+        vault.wait("BackupSchedule", "on-a-volume", status="True")
+        vault.change("BackupSchedule", "on-a-volume", {"spec": {"suspend": True}})
+    with vault.shop.tenant.log_in("drawers-app") as app:
+        app.execute("DELETE FROM items")
+    source = {"key": key, "storage": vault.storage("far")}
+    in_place = {"spec.source": source, "spec.overwrite": "RenameOld"}
+    vault.restore("back", "", "drawers", in_place)
+    restored = vault.wait("DatabaseRestore", "back", of="Succeeded", status="True")
+    assert (restored["status"]["rows"], restored["status"].get("mismatches", [])) == (ROWS, [])
+    vault.shop.tenant.wait_ready("drawers")
+    with vault.shop.tenant.log_in("drawers-app") as app:
+        assert app.execute("SELECT count(*) FROM items").fetchone() == (ROWS,)
+        app.execute("INSERT INTO items VALUES (0, 'since then')")
+    with vault.shop.tenant.server.connect() as connection:
+        kept = connection.execute(r"SELECT count(*) FROM pg_database WHERE datname LIKE '%drawers\_old\_%'").fetchone()
+    assert kept == (1,)
+    vault.objects.delete("DatabaseRestore", "back", vault.namespace)
+    vault.restore("back", "", "drawers", in_place)
+    vault.wait("DatabaseRestore", "back", of="Succeeded", status="True", reason="AlreadyDone")
+    with vault.shop.tenant.log_in("drawers-app") as app:
+        assert app.execute("SELECT count(*) FROM items").fetchone() == (ROWS + 1,)
+
+
+def on_volume(claim: str) -> dict[str, Any]:
+    return {"volume": {"claimName": claim, "path": "backups"}}
 
 
 def test_wrong_keys_are_told_and_corrected_ones_are_used(vault: Vault) -> None:

@@ -16,6 +16,7 @@ from tests.api.examples import (
     FULL_SERVER,
     GONE,
     MINIMAL_DATABASE,
+    MINIMAL_POLICY,
     MINIMAL_RESTORE,
     MINIMAL_RUN,
     MINIMAL_SCHEDULE,
@@ -81,6 +82,13 @@ IMMUTABLE: list[tuple[str, Manifest, dict[str, Any], dict[str, Any], str]] = [
         {},
         {"spec.set": "reports"},
         "spec.set cannot be changed, it names the history: make another MigrationRun for that set",
+    ),
+    (
+        "another database of a policy",
+        MINIMAL_POLICY,
+        {},
+        {"spec.databaseRef.name": "other"},
+        "spec.databaseRef cannot be changed: make another RetentionPolicy for that database",
     ),
     *(
         (f"another {field} of a backup", FULL_BACKUP, {}, {path: value}, f"spec.{field} cannot be changed")

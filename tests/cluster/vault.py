@@ -144,6 +144,32 @@ class Vault:
             )
 
     @contextlib.contextmanager
+    def volume(self, claim: str) -> Iterator[Path]:
+        """A PersistentVolumeClaim, and the folder of this machine that it stands for."""
+        name = f"{self.namespace}-{claim}"
+        with tempfile.TemporaryDirectory() as made:
+            folder = Path(made)
+            folder.chmod(0o777)
+            (folder / "backups").mkdir()
+            (folder / "backups").chmod(0o777)
+            common = {"accessModes": ["ReadWriteMany"], "storageClassName": ""}
+            capacity, path = {"storage": "1Gi"}, {"path": str(folder)}
+            volume = {"kind": "PersistentVolume", "metadata": {"name": name}}
+            volume |= {"spec": {**common, "capacity": capacity, "hostPath": path}}
+            claimed = {"kind": "PersistentVolumeClaim", "metadata": {"name": claim, "namespace": self.namespace}}
+            claimed |= {"spec": {**common, "volumeName": name, "resources": {"requests": capacity}}}
+            listed = {
+                "apiVersion": "v1",
+                "kind": "List",
+                "items": [{"apiVersion": "v1", **one} for one in (volume, claimed)],
+            }
+            self.store.cluster.kubectl("apply", "--filename=-", text=json.dumps(listed))
+            try:
+                yield folder
+            finally:
+                self.store.cluster.kubectl("delete", "persistentvolume", name, "--wait=false")
+
+    @contextlib.contextmanager
     def away(self) -> Iterator[None]:
         """The store is not reached meanwhile; what it holds stays."""
         self._select({"app": "nobody"})

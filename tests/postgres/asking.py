@@ -1,4 +1,4 @@
-"""Objects that ask something of a ServiceDatabase: schedules, orders and restores."""
+"""Objects that ask something of a ServiceDatabase: schedules, orders, restores and policies."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from servicedb.kube.resources import Key
 from tests.postgres.objects import NAMESPACE
 from tests.postgres.provision import Site, key_of
 
-SCHEDULES, RESTORES = "backupschedules", "databaserestores"
+SCHEDULES, RESTORES, POLICIES = "backupschedules", "databaserestores", "retentionpolicies"
 BACKUP_KEY = "7300000000000000001-16400/20261121T225300Z-0123abcd/manifest.json"
 
 
@@ -16,6 +16,13 @@ def schedule(site: Site, name: str) -> Key:
     """Have the database `name` backed up; the schedule."""
     key = Key(SCHEDULES, NAMESPACE, f"nightly-{key_of(name).name}")
     return _put(site, key, {"databaseRefs": [{"name": key_of(name).name}]})
+
+
+def policy(site: Site, name: str, *tables: str) -> Key:
+    """Have rows of `tables` of the database `name` archived and deleted; the policy, new or in place of what it was."""
+    key = Key(POLICIES, NAMESPACE, f"daily-{key_of(name).name}")
+    rules = [{"table": table, "column": "at", "deleteAfter": "1d"} for table in tables]
+    return _put(site, key, {"databaseRef": {"name": key_of(name).name}, "rules": rules})
 
 
 FOUND: Json = {"key": BACKUP_KEY, "storage": {"volume": {"claimName": "backups"}}}

@@ -10,6 +10,7 @@ import os
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,16 @@ from servicedb.kube.resources import DATABASE_SERVERS, SERVICE_DATABASES
 NAMESPACE, OPERATOR_NAMESPACE = "shop", "servicedb-system"
 
 
-_LISTED = (DATABASE_SERVERS, "backupschedules", "databasebackups", "databaserestores", "jobs", "pods", "cronjobs")
+_LISTED = (
+    DATABASE_SERVERS,
+    "backupschedules",
+    "databasebackups",
+    "databaserestores",
+    "retentionpolicies",
+    "jobs",
+    "pods",
+    "cronjobs",
+)
 
 
 class Objects(KubeClient):
@@ -115,7 +125,9 @@ class Objects(KubeClient):
         with self._changing() as stored:
             if path in stored:
                 raise ApiError(409, "AlreadyExists", f"{path} already exists", {"name": path})
-            metadata = {**body["metadata"], "uid": str(uuid.uuid4()), "generation": 1}
+            made = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+            own = {"uid": str(uuid.uuid4()), "generation": 1, "creationTimestamp": made}
+            metadata = {**body["metadata"], **own}
             stored[path] = _touched({**body, "metadata": metadata})
             return stored[path]
 

@@ -22,15 +22,15 @@ STORAGE: Json = {"s3": {"bucket": "backups", "writeSecretRef": {"name": "backups
 VERIFY: Json = {"schedule": "* * * * *", "serverRef": {"name": "main"}, "maxSize": "1Mi"}
 
 
-def schedule(site: Site, *databases: str) -> None:
+def schedule(site: Site, *databases: str, verify: Json = VERIFY, status: Json | None = None) -> None:
     spec = {
         "databaseRefs": [{"name": name} for name in databases],
         "schedule": "0 2 * * *",
         "storage": STORAGE,
-        "verify": VERIFY,
+        "verify": verify,
     }
     metadata = {"name": SCHEDULE.name, "namespace": NAMESPACE, "creationTimestamp": MADE}
-    site.objects.put(SCHEDULE.path, {"metadata": metadata, "spec": spec})
+    site.objects.put(SCHEDULE.path, {"metadata": metadata, "spec": spec, "status": status or {}})
 
 
 def backup(site: Site, database: str, *, raw_bytes: int) -> None:
@@ -71,5 +71,29 @@ async def test_a_backup_that_is_too_large_keeps_no_other_from_being_verified(sit
         assert {name: (one.reason, one.terminal) for name, one in seen.not_begun.items()} == {
             "huge": ("BackupTooLarge", True)
         }
+        give_up_scratch(operator.world, Scratch("main", NAMESPACE, seen.jobs[0]["metadata"]["name"]))
+        await operator.look()
+
+
+@on_versions(16)
+@as_admin("createrole")
+async def test_a_verification_that_could_not_be_begun_is_when_its_spec_was_corrected(site: Site) -> None:
+    schedule(site, "huge")
+    backup(site, "huge", raw_bytes=2**40)
+    async with Operator(site.objects, settings=Settings(job_image="servicedb")) as operator:
+        await operator.look()
+        seen = await looked(operator)
+        await verify(seen)
+        failure = seen.not_begun["huge"]
+        told: Json = {"databases": [{"name": "huge", "verifyFailure": failure.as_json()}]}
+        schedule(site, "huge", status=told)
+        again = await looked(operator)
+        outcome = await verify(again)
+        assert again.not_begun == {"huge": failure}  # at the same moment as before: nothing to write
+        assert not outcome.handled
+        schedule(site, "huge", verify={**VERIFY, "maxSize": "2048Gi"}, status=told)
+        seen = await looked(operator)
+        await verify(seen)
+        assert verified(seen) == ["huge"]
         give_up_scratch(operator.world, Scratch("main", NAMESPACE, seen.jobs[0]["metadata"]["name"]))
         await operator.look()

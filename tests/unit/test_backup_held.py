@@ -10,7 +10,7 @@ from servicedb.api.database_restore import DatabaseRestore
 from servicedb.plan.backups.absence import MISSING, absence, is_missing, storage_finding
 from servicedb.plan.backups.command import MOST_PRUNED, prune
 from servicedb.plan.backups.entries import Entry, entry_name
-from servicedb.plan.backups.held import keys_in_use, may_be_forgotten, pinned_keys, verified_keys
+from servicedb.plan.backups.held import keys_in_use, may_be_forgotten, pinned_keys, prunes_meanwhile, verified_keys
 from servicedb.plan.backups.location import locations
 from servicedb.plan.backups.pod import PLACE
 from servicedb.plan.backups.progress import database_status, ended, handled_now, is_at, newly_made, pruned_keys
@@ -67,6 +67,28 @@ def test_what_is_read_just_now_is_held() -> None:
         for status in ({"key": key(3)}, done, failed)
     ]
     assert keys_in_use([verifying, verified], restores) == {key(1), key(3), key(5)}
+
+
+@pytest.mark.parametrize(
+    ("work", "ended", "arguments", "waits"),
+    [
+        pytest.param("prune", False, [], True, id="it may be deleted"),
+        pytest.param("delete", False, ["--only=another"], True, id="by a person's wish"),
+        pytest.param("prune", False, [f"--pinned={key(1)}"], False, id="it is spared"),
+        pytest.param("prune", True, [], False, id="it has ended"),
+        pytest.param("backup", False, [], False, id="it deletes nothing"),
+    ],
+)
+def test_a_restore_waits_for_what_may_delete_its_backup(
+    work: str, ended: bool, arguments: list[str], waits: bool
+) -> None:
+    conditions = [{"type": "Complete", "status": "True"}] if ended else []
+    one = {
+        "metadata": {"name": "nightly-prune", "labels": {"servicedb.io/work": work}},
+        "spec": {"template": {"spec": {"containers": [{"args": arguments}]}}},
+        "status": {"conditions": conditions},
+    }
+    assert prunes_meanwhile([one], key(1)) == ("nightly-prune" if waits else None)
 
 
 @pytest.mark.parametrize(

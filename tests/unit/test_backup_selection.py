@@ -27,7 +27,7 @@ LISTING = """;
 30; 2606 300 CONSTRAINT public customers customers_pkey owner
 ;\tdepends on: 20
 31; 2606 301 FK CONSTRAINT public orders orders_customer_fkey owner
-;\tdepends on: 21 30 20
+;\tdepends on: 30 21 20
 32; 2620 302 TRIGGER public orders stamped owner
 ;\tdepends on: 21 11
 33; 0 0 COMMENT public TYPE state owner
@@ -45,6 +45,7 @@ OBJECTS = Objects(
         Object(catalog=1259, oid=201, kind="table", identity="public.orders"),
         Object(catalog=1259, oid=400, kind="table", identity="public.events"),
         Object(catalog=1259, oid=401, kind="table", identity="public.events_1"),
+        Object(catalog=2606, oid=301, kind="table constraint", identity="fkey on public.orders", table=201),
         Object(catalog=2606, oid=310, kind="table constraint", identity="positive on public.orders", table=201),
         Object(
             catalog=2606, oid=300, kind="table constraint", identity="customers_pkey on public.customers", table=200

@@ -104,7 +104,7 @@ def test_while_it_is_restored_into_all_others_are_closed_and_keep_what_their_not
 def test_who_deletes_rows_holds_the_named_tables_and_no_others():
     wanted = with_guests(Guests(retain=frozenset({("public", "sessions")})))
     (group,) = [group for group in wanted.all_groups if group.name == "orders__retain_grp"]
-    assert group.overrides == {("public", "sessions"): {"SELECT", "UPDATE", "DELETE"}}
+    assert group.overrides == {("public", "sessions"): {"SELECT", "DELETE"}}
     a, _ = NAMES.pair("retain")
     assert {m.group for m in wanted_memberships(wanted) if m.member == a} == {group.name}
     assert wanted_settings(wanted)[a]["role"] == group.name

@@ -248,3 +248,45 @@ def check_order(seen: ObjectGroup) -> None:
     assert of(seen, PUBLIC) == of(seen, STRANGER) == set()
     by_access = set(privileges_by_access(Access.READ_WRITE, "TABLES"))
     assert of(seen, APP_GROUP) == ({"SELECT"} if seen.names[0].name == "audit" else by_access)
+
+
+RETAIN_GROUP = NAMES.own_group("retain")
+RETAINS = replace(
+    WANTED,
+    logins=(
+        *WANTED.logins,
+        replace(
+            APP,
+            role="retain",
+            access=Access.NAMED_TABLES,
+            works_as=RETAIN_GROUP,
+            overrides={("public", "goods"): frozenset({"SELECT", "DELETE"})},
+        ),
+    ),
+)
+
+
+@pytest.mark.parametrize(
+    ("column", "privileges", "expected"),
+    [
+        pytest.param("id", None, ["grant id"], id="missing"),
+        pytest.param("id", held(RETAIN_GROUP, "UPDATE"), [], id="in sync"),
+        pytest.param("id", held(RETAIN_GROUP, "UPDATE", "INSERT"), ["revoke INSERT id"], id="more than that"),
+        pytest.param("name", held(RETAIN_GROUP, "UPDATE"), ["revoke UPDATE name", "grant id"], id="another column"),
+    ],
+)
+def test_who_deletes_rows_may_lock_them_by_one_column_of_the_key(column, privileges, expected):
+    columns = (ColumnPrivileges(GOODS[0], column, privileges),) if privileges is not None else ()
+    seen = ObjectScan((), columns, {("public", "goods"): "id", ("public", "others"): "id"})
+    roles = {
+        **ROLES,
+        RETAIN_GROUP: Role(RETAIN_GROUP, login=False, comment=RoleNote(OWNER, "retain_grp", granted=True).comment()),
+    }
+    found = []
+    for step in object_steps(RETAINS, seen, roles):
+        match step:
+            case GrantOnObjects(privileges=("UPDATE",), columns=(name,), grantee=grantee) if grantee == RETAIN_GROUP:
+                found.append(f"grant {name}")
+            case RevokeOnObjects(privileges=(privilege,), columns=(name,)):
+                found.append(f"revoke {privilege} {name}")
+    assert found == expected

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from servicedb.api.database_backup import DatabaseBackup
 from servicedb.api.retention_policy import RequireRecentBackup, RetentionPolicy
+from servicedb.api.retention_status import RetentionRun
 from servicedb.api.service_database import ServiceDatabase
 from servicedb.errors import Problem, Retryable, Terminal
 from servicedb.plan.backups.pod import job
@@ -248,10 +249,19 @@ def test_what_was_done_is_summed_and_what_is_no_rule_is_left_out() -> None:
     status = last_run(run(rules=RULES))
     assert (status["archivedRows"], status["deletedRows"]) == (7, 6)
     assert [one["table"] for one in status["rules"]] == ["public.a", "public.b"]
+    more = last_run(run(rules=RULES, totals={"archivedRows": 70, "deletedRows": 60}, warnings=["no lag is seen"]))
+    assert (more["archivedRows"], more["deletedRows"]) == (70, 60)  # of more rules than are listed
+    assert more["warnings"] == ["no lag is seen"]
     assert (status["started"], status["completed"]) == ("2026-03-02T02:00:00Z", "2026-03-02T02:10:00Z")
     would = {"table": "public.a", "rows": 9, "index": False, "partitionsToDrop": [f"a_{n}" for n in range(99)]}
     (shown,) = plan(run(rules=[would]))["rules"]
     assert (shown["rows"], shown["index"], len(shown["partitionsToDrop"])) == (9, False, 20)
+
+
+def test_nothing_of_the_run_before_is_left_in_the_status() -> None:
+    failed = last_run(run("Terminal", "NoLedger"))
+    assert failed.keys() == last_run(run(rules=RULES, warnings=["one"])).keys()
+    assert RetentionRun.model_validate(failed).as_json() == failed
 
 
 @pytest.mark.parametrize(
@@ -304,6 +314,11 @@ def test_partitions_are_spoken_of_only_where_a_rule_has_some() -> None:
     assert over(policy()) == ("PartitionsAhead",)
     assert over(policy(manifest=FULL_POLICY)) == ()
     assert "PartitionsAhead" not in conditions(policy(), found_by(run(partitionsAhead=True)))
+
+
+def test_what_no_run_has_looked_at_is_not_said_of_partitions() -> None:
+    stopped = found_by(run("Retryable", "BackupRequired", partitionsAhead=None))
+    assert {one.type for one in stopped} == {"LastRunSucceeded"}
 
 
 @pytest.mark.parametrize(

@@ -213,6 +213,9 @@ class Failure(Part):
     message: Annotated[str, Field(description="What is wrong, where, and what to do.", max_length=2048)]
     at: Annotated[AwareDatetime, Field(description="When it went wrong.")]
     terminal: Annotated[bool, Field(description="true: only a person can go on.")] = False
+    not_begun: Annotated[
+        bool, Field(description="true: it could not be begun, and is as soon as what stands in its way is gone.")
+    ] = False
 
 
 class ScheduledDatabaseStatus(Part):

@@ -106,6 +106,9 @@ class DatabaseBackupStatus(Part):
     observed_generation: ObservedGeneration = NEVER_OBSERVED
     conditions: Conditions = ()
     key: Annotated[str | None, Field(description="The backup's key in the store.", max_length=512)] = None
+    database_name: Annotated[
+        str | None, Field(description="How the database is called on its server.", max_length=63)
+    ] = None
     manifest_digest: Annotated[
         str | None, Field(description="Digest of the manifest: it names this very backup.", max_length=80)
     ] = None
@@ -166,6 +169,7 @@ RESOURCE = Resource(
         AGE,
         Column("Pinned", ".spec.pinned", "Whether it is never pruned", "boolean", wide=True),
         Column("Schedule", ".spec.scheduleRef.name", "The BackupSchedule", wide=True),
+        Column("Database Name", ".status.databaseName", "How the database is called on its server", wide=True),
         Column("Key", ".status.key", "Where it stands in the store", wide=True),
         MESSAGE,
     ),

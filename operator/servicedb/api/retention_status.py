@@ -45,6 +45,7 @@ class RetentionRun(Part):
         tuple[RuleRun, ...],
         Field(description="What was done by each rule.", max_length=32, json_schema_extra=list_map("table")),
     ] = ()
+    warnings: Annotated[_Lines, Field(description="What the run could not see to.")] = ()
 
 
 class RulePlan(Part):

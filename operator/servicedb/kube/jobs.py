@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from servicedb.kube import resources
 from servicedb.kube.client import ApiError, Json, KubeClient, refusal
-from servicedb.plan.backups.pod import OWNER_UID
+from servicedb.plan.backups.pod import OWNER_UID, WORK
 from servicedb.plan.migration_job import RUN_UID
 
 
@@ -22,6 +22,14 @@ async def owned_by(
     """The Jobs (or by `what` the CronJobs, or pods) that work for the object with that UID. Raises a Problem."""
     try:
         return [one async for one in kube.list(what(namespace), labelSelector=f"{OWNER_UID}={uid}")]
+    except ApiError as error:
+        raise refusal(error, namespace=namespace) from None
+
+
+async def of_servicedb(kube: KubeClient, namespace: str) -> list[Json]:
+    """All Jobs of backups in the namespace, whatever they work for. Raises a Problem."""
+    try:
+        return [one async for one in kube.list(resources.jobs(namespace), labelSelector=WORK)]
     except ApiError as error:
         raise refusal(error, namespace=namespace) from None
 

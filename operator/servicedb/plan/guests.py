@@ -17,9 +17,8 @@ _HASH = 10
 
 _READ_ONLY = {"default_transaction_read_only": "on"}
 _READS_LARGE_OBJECTS = {"lo_compat_privileges": "on"}
-_DELETES = frozenset({"SELECT", "UPDATE", "DELETE"})
-"""What it takes to delete rows that were locked before (FOR UPDATE needs UPDATE). Source: PostgreSQL
-documentation, SELECT, "The Locking Clause"."""
+_DELETES = frozenset({"SELECT", "DELETE"})
+"""On whole tables. To lock rows first, UPDATE on one column of the key comes to that (plan/objects.py)."""
 
 Table = tuple[str, str]
 """Schema and name."""

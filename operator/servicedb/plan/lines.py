@@ -133,7 +133,8 @@ def _inside(step: Step) -> str:
         case ChangeObjectOwner():
             return f"{_objects(step.objects)}: owned by {step.present_owner}, not by {step.owner}"
         case GrantOnObjects():
-            return f"{_objects(step.objects)}: {step.grantee} lacks {', '.join(step.privileges)}"
+            columns = f" on column {', '.join(step.columns)}" if step.columns else ""
+            return f"{_objects(step.objects)}: {step.grantee} lacks {', '.join(step.privileges)}{columns}"
         case RevokeOnObjects():
             columns = f" on column {', '.join(step.columns)}" if step.columns else ""
             held = f"{', '.join(step.privileges)}{_option(step.only_grant_option)}{columns}"

@@ -38,7 +38,11 @@ _SHUT = frozenset({HISTORY_SCHEMA, RETENTION_SCHEMA})
 """Schemas of our own in the database, in which nobody holds more than our own work takes."""
 
 _LEDGER = {"TABLE": frozenset({"SELECT", "INSERT"})}
-"""What the login that archives and deletes may do with its ledger: what stands there stands there for good."""
+"""The most that the login that archives and deletes may do with its ledger: what stands there stands there for good."""
+
+_LOCKS = frozenset({"UPDATE"})
+"""What SELECT ... FOR UPDATE takes, on one column at least. Source: PostgreSQL documentation, SELECT, "The Locking
+Clause"."""
 
 _STRANGER = "held by a role that is not of this database"
 
@@ -73,7 +77,8 @@ def object_steps(
         for part in _parts(group, at_once):
             yield from _group_steps(holders, part)
     for column in seen.columns:
-        yield from _column_steps(holders, column)
+        yield from _column_steps(holders, column, seen.keys)
+    yield from _locking(holders, seen)
     for own_group in wanted.all_groups:
         if own_group.name not in holders.granted:
             note = replace(group_note(wanted, own_group, roles), granted=True)
@@ -151,7 +156,8 @@ def _group_steps(holders: Holders, seen: ObjectGroup) -> Iterator[ObjectStep]:
         goal = _goal(group, seen)
         if exact and held - goal:
             yield RevokeOnObjects("beyond its access or override", seen.names, group.name, _sorted(held - goal))
-        if goal - held and (exact or undecided or group.name not in holders.granted):
+        given = seen.schema in _SHUT  # by our own work, which knows its tables
+        if goal - held and not given and (exact or undecided or group.name not in holders.granted):
             yield GrantOnObjects("missing", seen.names, group.name, _sorted(goal - held))
 
 
@@ -167,16 +173,46 @@ def _goal(group: Group, seen: ObjectGroup) -> frozenset[str]:
     return frozenset(privileges_by_access(group.access, _TYPES[seen.kind]))
 
 
-def _column_steps(holders: Holders, seen: ColumnPrivileges) -> Iterator[ObjectStep]:
-    """A group with overrides holds whole tables alone: a column's privilege would go around them."""
+def _column_steps(
+    holders: Holders, seen: ColumnPrivileges, keys: Mapping[tuple[str, str], str]
+) -> Iterator[ObjectStep]:
+    """A group with overrides holds whole tables alone: a column's privilege would go around them. What it locks rows
+    by stays."""
     exact = {group.name for group in holders.wanted.all_groups if group.overrides is not None}
     yield from _taken_back(holders, (seen.table,), seen.privileges, columns=(seen.column,))
     for grantee in sorted(exact):
         held = {one.privilege for one in seen.privileges if one.grantee == grantee}
+        table = (seen.table.schema, seen.table.name)
+        if grantee in _lockers(holders.wanted, table) and keys.get(table) == seen.column:
+            held -= _LOCKS
         if held:
             yield RevokeOnObjects(
                 "beyond its access or override", (seen.table,), grantee, _sorted(held), columns=(seen.column,)
             )
+
+
+def _lockers(wanted: Wanted, table: tuple[str, str]) -> set[str]:
+    """The groups that lock rows of `table`."""
+    return {
+        group.name
+        for group in wanted.all_groups
+        if group.access is Access.NAMED_TABLES and table in (group.overrides or ())
+    }
+
+
+def _locking(holders: Holders, seen: ObjectScan) -> Iterator[ObjectStep]:
+    """Who deletes rows has to lock them, which takes UPDATE on one column: that of the key."""
+    held = {
+        (one.table.schema, one.table.name, one.column, privilege.grantee)
+        for one in seen.columns
+        for privilege in one.privileges
+        if privilege.privilege in _LOCKS
+    }
+    for table, column in sorted(seen.keys.items()):
+        for group in sorted(_lockers(holders.wanted, table)):
+            if (*table, column, group) not in held:
+                name = ObjectName("TABLE", *table)
+                yield GrantOnObjects("missing", (name,), group, _sorted(_LOCKS), columns=(column,))
 
 
 def _taken_back(

@@ -205,7 +205,9 @@ class ColumnPrivileges:
 
 @dataclass(frozen=True, slots=True)
 class ObjectScan:
-    """The objects in a tenant's schemas, without those that extensions made."""
+    """The objects in a tenant's schemas, without those that extensions made. `keys`: schema and name of a table that
+    was singled out -> the first column of its primary key."""
 
     groups: tuple[ObjectGroup, ...] = ()
     columns: tuple[ColumnPrivileges, ...] = ()
+    keys: Mapping[tuple[str, str], str] = field(default_factory=dict)

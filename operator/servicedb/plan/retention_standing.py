@@ -92,25 +92,30 @@ def failed_for_good(run: Ended) -> Finding | None:
 
 
 def last_run(run: Ended) -> dict[str, Any]:
-    """status.lastRun. What a run that failed has done up to then counts as well."""
+    """status.lastRun, every field of it, so that nothing of the run before is left. What a run that failed has done
+    counts as well."""
     rules = [rule.as_json() for part in run.told.parts("rules")[:MOST_RULES] if (rule := _read(RuleRun, part))]
     return {
         "started": run.job["metadata"]["creationTimestamp"],
         "completed": shown(run.at),
-        "archivedRows": _total(rules, "archivedRows"),
-        "deletedRows": _total(rules, "deletedRows"),
-        **({"rules": rules} if rules else {}),
+        "archivedRows": _total(run, rules, "archivedRows"),
+        "deletedRows": _total(run, rules, "deletedRows"),
+        "rules": rules,
+        "warnings": run.told.lines("warnings", MOST_LINES),
     }
 
 
 def plan(run: Ended) -> dict[str, Any]:
     """status.plan."""
     rules = [rule.as_json() for part in run.told.parts("rules")[:MOST_RULES] if (rule := _read(RulePlan, part))]
-    return {"at": shown(run.at), **({"rules": rules} if rules else {})}
+    return {"at": shown(run.at), "rules": rules}
 
 
-def _total(rules: Sequence[Mapping[str, Any]], name: str) -> int:
-    return sum(rule.get(name, 0) for rule in rules)
+def _total(run: Ended, rules: Sequence[Mapping[str, Any]], name: str) -> int:
+    """Of all rules: the message lists as many as it has room for."""
+    totals = run.told.values.get("totals")
+    told = totals.get(name) if isinstance(totals, Mapping) else None
+    return told if isinstance(told, int) else sum(rule.get(name, 0) for rule in rules)
 
 
 _Rule = TypeVar("_Rule", RuleRun, RulePlan)

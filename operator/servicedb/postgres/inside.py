@@ -121,6 +121,14 @@ WHERE o.kind <> 'TABLE' OR (n.nspname, o.name) NOT IN (
 ORDER BY 1, 2, 3, 4
 """
 
+_KEYS: LiteralString = """
+SELECT n.nspname AS schema, c.relname AS name, a.attname AS key
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_index i ON i.indrelid = c.oid AND i.indisprimary
+JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = i.indkey[0]
+WHERE (n.nspname, c.relname) IN (SELECT * FROM unnest(%(singled_schemas)s::text[], %(singled_names)s::text[]))
+"""
+
 _COLUMNS: LiteralString = """
 SELECT n.nspname, c.relname, t.attname, {privileges}
 FROM pg_attribute t JOIN pg_class c ON c.oid = t.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -146,6 +154,10 @@ async def scan_objects(
     async with connection.cursor(row_factory=dict_row) as cursor:
         await cursor.execute(objects + _GROUPS.replace("{privileges}", privileges), parameters)
         groups = tuple([_group(row) async for row in cursor])
+        keys = {}
+        if parameters["singled_names"]:
+            await cursor.execute(_KEYS, parameters)
+            keys = {(row["schema"], row["name"]): row["key"] async for row in cursor}
     columns = _COLUMNS.replace("{schemas}", SCHEMAS).replace(
         "{privileges}", _PRIVILEGES.replace("{acl}", "t.attacl").replace("{owner}", "c.relowner")
     )
@@ -158,6 +170,7 @@ async def scan_objects(
                 async for schema, table, column, acl in found
             ]
         ),
+        keys,
     )
 
 

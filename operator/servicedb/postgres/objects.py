@@ -35,7 +35,7 @@ def object_statements(step: ObjectStep) -> list[sql.Composed]:
             return [text.format(_KINDS[one.kind], object_name(one), sql.Identifier(step.owner)) for one in step.objects]
         case GrantOnObjects():
             text = sql.SQL("GRANT {} ON {} TO {}")
-            return [text.format(_privileges(step.privileges), _on(step.objects), _grantee(step.grantee))]
+            return [text.format(_privileges(step.privileges, step.columns), _on(step.objects), _grantee(step.grantee))]
         case RevokeOnObjects():
             text = sql.SQL("REVOKE {}{} ON {} FROM {} CASCADE")
             option = sql.SQL("GRANT OPTION FOR " if step.only_grant_option else "")

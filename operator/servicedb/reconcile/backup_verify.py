@@ -7,7 +7,7 @@ it again.
 import json
 from datetime import datetime
 
-from servicedb.api.backup_schedule import Verification
+from servicedb.api.backup_schedule import Failure, Verification
 from servicedb.api.database_backup import DatabaseBackup
 from servicedb.api.service_database import ServiceDatabase
 from servicedb.errors import Problem, Retryable, Terminal
@@ -18,7 +18,7 @@ from servicedb.plan.backups.cron import last_due, next_due
 from servicedb.plan.backups.entries import key_of, newest
 from servicedb.plan.backups.location import locations
 from servicedb.plan.backups.pod import DATABASE, KEY, Task, hashed_name, job
-from servicedb.plan.backups.progress import Ended, as_failure
+from servicedb.plan.backups.progress import Ended, not_begun
 from servicedb.plan.backups.quantity import in_bytes
 from servicedb.plan.scratch import Scratch, scratch_database
 from servicedb.plan.wanted import WantedExtension
@@ -53,11 +53,11 @@ async def verify(seen: Seen) -> Outcome:
                 waiting.append(_of_database(problem, name))
                 continue
             except Problem as problem:
-                seen.not_begun[name] = as_failure(problem, now)
+                seen.not_begun[name] = not_begun(problem, _failure(seen, name), now)
                 continue
         seen.made = True
         return Outcome(again=again, problems=waiting)
-    if waiting:
+    if waiting or seen.not_begun:  # they are tried again at each look
         return Outcome(again=again, problems=waiting)
     return Outcome(handled={"verifiedFor": due.isoformat().replace("+00:00", "Z")}, again=again)
 
@@ -67,8 +67,13 @@ def _is_done(seen: Seen, name: str, due: datetime) -> bool:
     status = next((one for one in seen.schedule.status.databases if one.name == name), None)
     if status is None:
         return False
-    failed = status.verify_failure.at if status.verify_failure is not None else None
+    failure = status.verify_failure
+    failed = failure.at if failure is not None and not failure.not_begun else None
     return any(at is not None and at >= due for at in (status.last_verified, failed))
+
+
+def _failure(seen: Seen, name: str) -> Failure | None:
+    return next((one.verify_failure for one in seen.schedule.status.databases if one.name == name), None)
 
 
 def _of_database(problem: Retryable, name: str) -> Retryable:

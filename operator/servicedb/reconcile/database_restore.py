@@ -19,6 +19,7 @@ from servicedb.kube.resources import BACKUP_SCHEDULES, DATABASE_BACKUPS, SERVICE
 from servicedb.naming import RoleNames
 from servicedb.plan.backups.command import restore as command
 from servicedb.plan.backups.entries import key_of, shown_seconds
+from servicedb.plan.backups.held import prunes_meanwhile
 from servicedb.plan.backups.location import location, same_place
 from servicedb.plan.backups.pod import KEY, Owner, Task, hashed_name, job
 from servicedb.plan.backups.progress import Ended, ended
@@ -127,6 +128,11 @@ async def _make(key: Key, restore: DatabaseRestore, source: Source, name: str, w
         raise Retryable("WaitingForDatabase", waits_for(database), ready="Unknown")
     if admission.state == "Refused":
         raise Terminal("TargetNotEmpty", admission.message or "the database can't be restored into")
+    # One that begins from now on is told to spare it.
+    if (pruning := prunes_meanwhile(await jobs.of_servicedb(world.kube, key.namespace), source.key)) is not None:
+        raise Retryable(
+            "PruneAtWork", f'Job "{pruning}" deletes backups just now; its end is waited for', ready="Unknown"
+        )
     await check_service_account(world, key.namespace, restore.spec.job.service_account_name)
     task = await _task(restore, source, database, world)
     world.step(BeginWork("the database is ready for it", name))

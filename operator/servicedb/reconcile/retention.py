@@ -192,7 +192,7 @@ async def _report(seen: Seen, beside: list[Finding]) -> None:
     fields: dict[str, Any] = {"nextRun": seen.next_run, **_handled(seen)}
     if latest is not None:
         fields["job"] = {"name": latest.name}
-        fields["plan" if _was_plan(latest) else "lastRun"] = plan(latest) if _was_plan(latest) else last_run(latest)
+        fields |= {"plan": plan(latest)} if _was_plan(latest) else {"lastRun": last_run(latest)}
     elif policy.status.job is not None:
         fields["job"] = None
     await report(seen.world, seen.key, policy, list(found.values()), fields, over=over(policy))

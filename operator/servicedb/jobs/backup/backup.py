@@ -264,7 +264,7 @@ def _kind(role: str, database: str) -> str:
 
 def _note(result: Result, manifest: Manifest) -> None:
     result.reason = "BackedUp"
-    result.key = manifest.key
+    result.key, result.database = manifest.key, manifest.database
     result.manifest_digest = manifest_digest(manifest.as_bytes())
     result.size_bytes, result.raw_bytes = manifest.totals.size_bytes, manifest.totals.raw_bytes
     result.rows, result.server_version = manifest.totals.rows, manifest.server_version

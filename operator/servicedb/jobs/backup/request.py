@@ -32,6 +32,7 @@ class Result(Outcome):
 
     action: str = "backup"
     key: str | None = None
+    database: str | None = None
     manifest_digest: str | None = None
     size_bytes: int | None = None
     raw_bytes: int | None = None

@@ -71,9 +71,7 @@ class Catalogue(Outcome):
             shown = self.backups[:most]
             more = len(self.backups) > most
             return base | {
-                "backups": [
-                    {name: value for name, value in _camel(one).items() if name != "database"} for one in shown
-                ],
+                "backups": [_camel(one) for one in shown],
                 "next": shown[-1].key if more and shown else self.next,
             }
 

@@ -131,6 +131,7 @@ def facts_of(told: Told | Mapping[str, Any]) -> dict[str, Any]:
     version = told.number("serverVersion")
     found: dict[str, Any] = {
         "key": told.text("key"),
+        "databaseName": told.text("database"),
         "manifestDigest": told.text("manifestDigest"),
         "size": shown_bytes(size) if size is not None else None,
         "sizeBytes": size,

@@ -42,6 +42,16 @@ def keys_in_use(jobs: Iterable[Mapping[str, Any]], restores: Iterable[DatabaseRe
     return {str(key) for key in (*(note.get(KEY) for note in notes), *asked) if key}
 
 
+def prunes_meanwhile(jobs: Iterable[Mapping[str, Any]], key: str) -> str | None:
+    """The Job of `jobs` that is deleting backups and was not told to spare that one; None: there is none."""
+    for one in jobs:
+        work = (one["metadata"].get("labels") or {}).get(WORK)
+        arguments = one["spec"]["template"]["spec"]["containers"][0].get("args") or ()
+        if work in ("prune", "delete") and job_state(one) == "Running" and f"--pinned={key}" not in arguments:
+            return str(one["metadata"]["name"])
+    return None
+
+
 def is_verified(backup: DatabaseBackup) -> bool:
     """Whether it was restored on trial and found whole, and no later trial spoke against it."""
     found = condition_of(backup.status.conditions, VERIFIED)

@@ -140,6 +140,12 @@ def lost(done: Iterable[Ended]) -> bool:
     return any(one.work == "backup" and _is_lost(one) for one in done)
 
 
+def not_begun(problem: Problem, before: Failure | None, now: datetime) -> Failure:
+    """Why a verification can't be begun: since then, where that was so `before`."""
+    found = as_failure(problem, now.replace(microsecond=0)).model_copy(update={"not_begun": True})
+    return before if before is not None and before == found.model_copy(update={"at": before.at}) else found
+
+
 def as_failure(problem: Problem, at: datetime) -> Failure:
     return Failure(
         reason=problem.reason, message=problem.message[:2048], at=at, terminal=not isinstance(problem, Retryable)

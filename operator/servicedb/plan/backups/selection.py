@@ -35,8 +35,6 @@ _OF_A_TABLE: Final = (
     _ATTACH,
 )
 
-_TABLE_FIRST: Final = ("CONSTRAINT ", "FK CONSTRAINT ", "POLICY ", "RULE ", "TRIGGER ")
-"""Of what these depend on their own table stands first."""
 
 _NAME = r'("(?:[^"]|"")+"|[^".]+)'
 _QUALIFIED: Final = re.compile(rf"{_NAME}\.{_NAME}", re.DOTALL)
@@ -89,8 +87,10 @@ def select(listed: Sequence[Entry], objects: Objects, tables: Iterable[str], sch
     """
     by_id = {one.id: one for one in listed}
     by_oid = {one.oid: one.id for one in listed if _holds_rows(one)}
+    tables_of = _tables_of(objects)
     chosen = _with_partitions(listed, {by_oid[oid] for oid in _oids(objects, by_oid, tables, schemas)})
     entries = _needed(by_id, chosen)
+    others = {oid for oid, number in by_oid.items() if number not in entries}
     left_out: dict[int, str] = {}
     grown = True
     while grown:
@@ -100,13 +100,12 @@ def select(listed: Sequence[Entry], objects: Objects, tables: Iterable[str], sch
                 continue
             if not any(_is_of(one, by_id[each]) for each in one.needs if each in entries):
                 continue
-            if one.what.startswith(_TABLE_FIRST) and one.needs[0] not in entries:  # it is another table's
+            if tables_of.get((one.catalog, one.oid)) in others:
                 continue
             needed = _needed(by_id, {one.id})
-            if others := [by_id[each].what for each in needed - entries if _holds_rows(by_id[each])]:
-                left_out[one.id] = (
-                    f"{_shown(one.what)} is left out: it needs {_shown(others[0])}, which is not asked for"
-                )
+            if missing := [by_id[each].what for each in needed - entries if _holds_rows(by_id[each])]:
+                why = f"it needs {_shown(missing[0])}, which is not asked for"
+                left_out[one.id] = f"{_shown(one.what)} is left out: {why}"
                 continue
             entries |= needed
             grown = True
@@ -162,6 +161,17 @@ def _oids(
                 "NoSuchTable", f"table {table} is in none of the schemas that are asked for; name its schema"
             )
         yield there[named]
+
+
+def _tables_of(objects: Objects) -> dict[tuple[int, int], int]:
+    """The table of what belongs to one, by oids: triggers and policies are called `name on schema.table`."""
+    named = {parts(one.identity): one.oid for one in objects.objects if one.catalog == _CLASS and one.kind == "table"}
+    found = {}
+    for one in objects.objects:
+        table = one.table or named.get(parts(one.identity.rpartition(" on ")[2]))
+        if table is not None and (" on " in one.identity or one.table):
+            found[one.catalog, one.oid] = table
+    return found
 
 
 def _with_partitions(listed: Sequence[Entry], chosen: set[int]) -> set[int]:

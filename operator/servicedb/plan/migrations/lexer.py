@@ -61,6 +61,9 @@ _DULL = re.compile(
 
 _COMMENT_EDGE = re.compile(rb"/\*|\*/")
 _REST_OF_LINE = re.compile(rb"[ \t\f\v]*+(?:--[^\n\r]*+)?(?P<end>\r?\n|\Z)")
+_END_OF_DATA = re.compile(rb"\n\\\.(?=\r?(?:\n|\Z))")
+"""A line of its own, from the line feed before it on: so a search goes through data as fast as `find`."""
+
 _ROUTINES = frozenset({"function", "procedure"})
 
 
@@ -259,14 +262,9 @@ class _Cutter:
         if rest is None:
             raise NotSql(line, "COPY ... FROM stdin has to be the last statement of its line: its data begin below it")
         begin = rest.end()
-        end = begin - 1
-        # With the line feed before it: the longer what is looked for, the more of the data is skipped.
-        while (found := self._script.find(b"\n\\.", end)) >= 0:
-            end = found + 3
-            after = self._script[end : end + 2]
-            if after[:1] in (b"", b"\n") or after in (b"\r\n", b"\r"):
-                self._position = end
-                return memoryview(self._script)[begin : found + 1]
+        if end := _END_OF_DATA.search(self._script, begin - 1):
+            self._position = end.end()
+            return memoryview(self._script)[begin : end.start() + 1]
         raise NotSql(line, "the data of COPY ... FROM stdin have no end; end them with a line that is only \\.")
 
     def _line_of(self, position: int) -> int:

@@ -88,11 +88,13 @@ class ChangeObjectOwner(ObjectStep):
 
 @dataclass(frozen=True, slots=True)
 class GrantOnObjects(ObjectStep):
-    """`acting_for`: the owner whose member the admin has to become for it, within the transaction alone."""
+    """`acting_for`: the owner whose member the admin has to become for it, within the transaction alone. With
+    `columns`, on these alone."""
 
     grantee: str
     privileges: tuple[str, ...]
     acting_for: str | None = None
+    columns: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -109,7 +109,7 @@ class Source:
     def counts(self, tables: tuple[Counted, ...], snapshot: Snapshot, over: Callable[[], bool]) -> tuple[Table, ...]:
         """The rows of `tables`, read by a session of its own, until `over` says that nobody wants to know any more."""
         with contextlib.closing(self._way.open(application="servicedb-backup-counts")) as connection, translated():
-            return tuple(count(connection, one, snapshot.name) for one in tables if not over())
+            return tuple(count(connection, tables, snapshot.name, over=over))
 
     def large_objects(self, snapshot: Snapshot) -> str | None:
         """A fingerprint of them all, read by a session of its own; None where that takes too long."""

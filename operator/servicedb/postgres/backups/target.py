@@ -1,7 +1,7 @@
 """The database that a backup is restored into: that it may be, and what it holds afterwards."""
 
 import contextlib
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, LiteralString, Self
@@ -215,11 +215,11 @@ class Target:
                 large_objects_fingerprint=fingerprint(self._connection, None) if large_objects else None,
             )
 
-    def _count(self, tables: Collection[Counted], fingerprints: Mapping[tuple[str, str], str | None]) -> list[Table]:
+    def _count(self, tables: Sequence[Counted], fingerprints: Mapping[tuple[str, str], str | None]) -> list[Table]:
         if not tables:
             return []
         with contextlib.closing(self._way.open(application="servicedb-restore-counts")) as connection, translated():
-            return [count(connection, one, None, like=fingerprints[_name(one)]) for one in tables]
+            return list(count(connection, tables, like=fingerprints))
 
     def differs(self, manifest: Manifest, run: str) -> None:
         """All rows are in, and something is otherwise: what is there is for a person to judge, and no run drops it."""
