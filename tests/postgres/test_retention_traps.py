@@ -188,6 +188,7 @@ def test_an_archive_that_one_place_has_lost_is_still_known_to_the_other(database
 
 def test_a_run_whose_time_is_up_says_what_it_did_not_reach(metrics, tmp_path):
     metrics.as_owner("CREATE TABLE later (id int PRIMARY KEY, at timestamptz)")
+    metrics.let("later")
     later = "table: public.later, column: at, deleteAfter: 1d"
     result = metrics.retained(policy(RULE, later, limits="{maxDuration: 0s}"), folder(tmp_path))
     assert (result.outcome, result.reason, result.partitions_ahead) == ("Succeeded", "TimeUp", True)

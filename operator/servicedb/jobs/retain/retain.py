@@ -34,7 +34,7 @@ from servicedb.postgres.retention.session import Sessions, lag_is_hidden, transl
 from servicedb.postgres.retention.upkeep import analyze
 from servicedb.store.interface import Store
 
-TIME_UP = "TimeUp"
+_TIME_UP = "TimeUp"
 _HIDDEN = (
     "the login may not see how far replicas are behind, so spec.limits.maxReplicaLag is not kept; GRANT "
     "pg_read_all_stats to it"
@@ -129,7 +129,7 @@ def _follow_all(
             left.append(said.table)
         elif table is not None:
             course.tried(said, partial(_follow, ground, rule, table))
-    if left and result.reason == TIME_UP:
+    if left and result.reason == _TIME_UP:
         result.message += f"; not reached: {', '.join(left)}"
     if course.first is not None:
         raise course.first
@@ -153,7 +153,7 @@ class _Course:
             return work()
         except TimeUp:
             self.is_over = True
-            self.result.reason = TIME_UP
+            self.result.reason = _TIME_UP
             self.result.message = "the run lasted as long as spec.limits.maxDuration lets it; the next one goes on"
         except Problem as problem:
             said.problem = problem.message if said.problem is None else f"{said.problem}; {problem.message}"
