@@ -57,7 +57,11 @@ class Retained(Database):
 
     def let(self, table: str) -> None:
         """What the operator grants for a rule."""
-        self.as_owner(f'GRANT SELECT, UPDATE, DELETE ON {table} TO "{self.name}__retain"')
+        column = self.value(f"SELECT attname FROM pg_attribute WHERE attrelid = '{table}'::regclass AND attnum = 1")
+        self.as_owner(
+            f'GRANT SELECT, DELETE ON {table} TO "{self.name}__retain";'
+            f'GRANT UPDATE ("{column}") ON {table} TO "{self.name}__retain"'
+        )
 
     @property
     def way(self) -> Way:
