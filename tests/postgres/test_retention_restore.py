@@ -89,3 +89,17 @@ def test_archives_that_the_ledger_does_not_know_come_back_by_what_stands_beside_
     assert "NothingArchived" in command(database, *back).stderr
     assert command(database, *back, "--unlisted").returncode == 0
     assert sorted(database.left(COLUMNS, "events_restored")) == before
+
+
+def test_what_was_archived_before_and_after_a_migration_comes_back_into_one_table(database, tmp_path):
+    database.execute("DELETE FROM events WHERE at < '2024-12-01'")
+    database.retained(policy(RULE), folder(tmp_path), run="before")
+    database.as_owner(
+        "ALTER TABLE events DROP COLUMN twice; ALTER TABLE events RENAME kind TO sort;"
+        "ALTER TABLE events ALTER size TYPE text;"
+        "INSERT INTO events (at, sort, size) VALUES ('2024-01-01', 'new', 'XL')"
+    )
+    database.retained(policy(RULE), folder(tmp_path), run="after")
+    assert command(database, "restore", "--table", "public.events", "--store", f"file://{tmp_path}").returncode == 0
+    assert database.value("SELECT count(*) FROM events_restored WHERE kind IS NOT NULL AND sort IS NULL") == 30
+    assert database.rows("SELECT kind, sort, size FROM events_restored WHERE sort = 'new'") == [(None, "new", "XL")]

@@ -81,12 +81,11 @@ def _restore(
         known += _unlisted(store, request.name, {one.key for one in known}, progress)
     if not known:
         raise Terminal("NothingArchived", f"no archive of table {request.name} is known in this database")
-    side = SideTable(connection, request.into, known, low=request.low, high=request.high)
+    side = SideTable(connection, request.into, low=request.low, high=request.high)
     with translated(), connection.transaction():
-        side.make()
-        for one in known:
-            if not side.touches(one):
-                continue
+        touched = [one for one in known if side.touches(one)]
+        side.make(touched)
+        for one in touched:
             loaded = side.load(one, _rows(store, one, keys))
             progress.tell(f"{one.key}: {loaded} rows")
             if loaded != one.rows:

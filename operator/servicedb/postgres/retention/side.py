@@ -17,13 +17,12 @@ from servicedb.postgres.retention.batch import identifier, moment, of_type
 
 
 class SideTable:
-    """Table `into`, for rows of `archives` whose time is not before `low` and before `high` (None: without a bound)."""
+    """Table `into`, for archived rows whose time is not before `low` and before `high` (None: without a bound)."""
 
     def __init__(
         self,
         connection: Connection[Any],
         into: Name,
-        archives: Sequence[Archive],
         *,
         low: datetime | None,
         high: datetime | None,
@@ -31,11 +30,18 @@ class SideTable:
         self._connection = connection
         self._into = into
         self._low, self._high = low, high
-        self._columns = {name: type_name for one in archives for name, type_name in one.columns}
-        self._key = archives[-1].key_columns
+        self._columns: dict[str, str] = {}
+        self._key: tuple[str, ...] = ()
 
-    def make(self) -> None:
-        """Make it, empty. Raises Terminal where there is one of that name."""
+    def make(self, archives: Sequence[Archive]) -> None:
+        """Make it, empty, with all columns that `archives` have: as text those that had several types.
+
+        Raises Terminal where there is a table of that name.
+        """
+        for name, type_name in ((name, type_name) for one in archives for name, type_name in one.columns):
+            self._columns[name] = type_name if self._columns.get(name, type_name) == type_name else "text"
+        keys = {one.key_columns for one in archives}
+        self._key = keys.pop() if len(keys) == 1 else ()  # after another key came, no row is known by both
         columns = [_column(*one) for one in self._columns.items()]
         if self._key:
             columns.append(sql.SQL("PRIMARY KEY ({})").format(_listed(self._key)))
@@ -70,8 +76,12 @@ class SideTable:
                     copy.write(chunk)
             loaded = cursor.rowcount
         self._connection.execute(
-            sql.SQL("INSERT INTO {} ({names}) SELECT {names} FROM pg_temp.servicedb_loading WHERE {} {}").format(
-                identifier(self._into), self._wanted(archive), self._latest(names), names=_listed(names)
+            sql.SQL("INSERT INTO {} ({}) SELECT {} FROM pg_temp.servicedb_loading WHERE {} {}").format(
+                identifier(self._into),
+                _listed(names),
+                sql.SQL(", ").join(_cast(name, self._columns[name]) for name in names),
+                self._wanted(archive),
+                self._latest(names),
             )
         )
         self._connection.execute("DROP TABLE pg_temp.servicedb_loading")
@@ -97,6 +107,10 @@ class SideTable:
             return sql.Composed([])
         values = sql.SQL(", ").join(sql.SQL("{0} = excluded.{0}").format(sql.Identifier(name)) for name in names)
         return sql.SQL("ON CONFLICT ({}) DO UPDATE SET {}").format(_listed(self._key), values)
+
+
+def _cast(name: str, type_name: str) -> sql.Composed:
+    return sql.SQL("{}::{}").format(sql.Identifier(name), sql.SQL(type_name))
 
 
 def _column(name: str, type_name: str) -> sql.Composed:
