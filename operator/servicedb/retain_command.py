@@ -10,6 +10,9 @@ import click
 
 from servicedb.backup_options import watched
 from servicedb.job_command import ENDING, STORE, connection, end, together
+from servicedb.jobs.retain.convert import Request as ConvertRequest
+from servicedb.jobs.retain.convert import Result as ConvertResult
+from servicedb.jobs.retain.convert import convert as run_convert
 from servicedb.jobs.retain.plan import Plan
 from servicedb.jobs.retain.plan import plan as run_plan
 from servicedb.jobs.retain.request import Request, Result
@@ -17,6 +20,7 @@ from servicedb.jobs.retain.restore import Request as RestoreRequest
 from servicedb.jobs.retain.restore import Result as RestoreResult
 from servicedb.jobs.retain.restore import restore as run_restore
 from servicedb.jobs.retain.retain import retain as run_retention
+from servicedb.plan.retention.calendar import Interval
 from servicedb.plan.retention.rule import Name
 from servicedb.postgres.backups.session import Way
 from servicedb.retain_options import (
@@ -139,6 +143,46 @@ def restore(**options: Any) -> None:
         options["termination_log"],
         lambda: click.echo(f"{result.rows} rows of {result.table} in {result.into}, from {result.archives} archives"),
     )
+
+
+@retain.command()
+@click.option("--table", "name", type=TableName(), required=True, help="The plain table, such as public.metrics.")
+@click.option("--column", required=True, help="The time that it is divided by.")
+@click.option("--interval", type=click.Choice([one.value for one in Interval]), required=True, help="Of a partition.")
+@click.option(
+    "--premake", type=click.IntRange(1, 400), default=3, show_default=True, help="Partitions to make for what comes."
+)
+@click.option("--plan", "only_plan", is_flag=True, help="Show the steps and what they lock. Nothing is changed.")
+@together(*DATABASE, *ENDING)
+def convert(**options: Any) -> None:
+    """Divide a plain table by time, while it is read and written.
+
+    It becomes the partition for all that is older; nothing is copied. Ended anywhere, the same command goes on.
+    """
+    request = ConvertRequest(
+        name=options["name"],
+        column=options["column"],
+        interval=Interval(options["interval"]),
+        premake=options["premake"],
+        only_plan=options["only_plan"],
+        wait=seconds(options["wait"]),
+    )
+    way = Way(connection(options["dsn"], options["secret"]), options["as_role"])
+    result = watched(lambda progress: run_convert(request, way, progress), ConvertResult())
+    end(result, options["output"], options["termination_log"], lambda: _show_conversion(result, request))
+
+
+def _show_conversion(result: ConvertResult, request: ConvertRequest) -> None:
+    if result.message:
+        click.echo(result.message)
+    elif request.only_plan:
+        rows = [(one.step, one.lock, ";\n".join(one.statements)) for one in result.steps]
+        print_table(None, ("step", "lock", "SQL"), rows)
+        click.echo(
+            f"from AddCheck to Swap rows from {result.until} on are refused; afterwards those past the partitions"
+        )
+    else:
+        click.echo(f"{result.table} is divided; its rows before {result.until} are in {result.old}")
 
 
 def _show(result: Result) -> None:

@@ -26,25 +26,31 @@ def make(connection: Connection[Any], table: Table, column: str, new: NewPartiti
 
     `column` is what the table is divided by.
     """
+    type_name = next(one.type_name for one in table.columns if one.name == column)
+    connection.execute(sql.SQL("SET LOCAL lock_timeout = {}").format(sql.Literal(_LOCK_TIMEOUT)))
+    for statement in making(table.name, type_name, new):
+        connection.execute(statement)
+
+
+def making(parent: Name, type_name: str, new: NewPartition) -> list[sql.Composed]:
+    """The statements that make it. `type_name` is that of the column that `parent` is divided by."""
     low, high = new.span.low, new.span.high
     assert low is not None
     assert high is not None
-    type_name = next(one.type_name for one in table.columns if one.name == column)
-    connection.execute(sql.SQL("SET LOCAL lock_timeout = {}").format(sql.Literal(_LOCK_TIMEOUT)))
-    connection.execute(
+    return [
         sql.SQL(
             "CREATE TABLE {} (LIKE {} INCLUDING DEFAULTS INCLUDING CONSTRAINTS INCLUDING GENERATED INCLUDING STORAGE "
             "INCLUDING COMPRESSION)"
-        ).format(identifier(new.name), identifier(table.name))
-    )
-    connection.execute(
+        ).format(identifier(new.name), identifier(parent)),
         sql.SQL("ALTER TABLE {} ATTACH PARTITION {} FOR VALUES FROM ({}) TO ({})").format(
-            identifier(table.name),
-            identifier(new.name),
-            sql.Literal(_bound(low, type_name)),
-            sql.Literal(_bound(high, type_name)),
-        )
-    )
+            identifier(parent), identifier(new.name), bound(low, type_name), bound(high, type_name)
+        ),
+    ]
+
+
+def bound(at: datetime, type_name: str) -> sql.Literal:
+    """As a column of that type is compared with."""
+    return sql.Literal(_bound(at, type_name))
 
 
 def _bound(at: datetime, type_name: str) -> str:
