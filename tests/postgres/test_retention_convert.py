@@ -14,6 +14,7 @@ from servicedb.plan.retention.rule import Name
 from servicedb.postgres.backups.session import Way
 
 from tests.postgres.conftest import on_versions
+from tests.postgres.dumped import Told
 from tests.postgres.killed_conversion import converted_and_killed
 from tests.postgres.retained import Retained, command, folder, policy, retained
 from tests.postgres.server import Server
@@ -227,6 +228,36 @@ def test_a_plan_shows_every_statement_and_changes_nothing(metrics):
     assert [one["step"] for one in said["steps"]] == ["AddCheck", "Validate", "Swap", "Analyze"]
     assert any("PARTITION BY RANGE" in one for one in said["steps"][2]["statements"])
     assert metrics.rows(CATALOGUE) == before
+    done = command(metrics, "convert", *arguments[:-1])
+    assert (done.returncode, done.stdout) == (
+        0,
+        f"public.metrics is divided; its rows before {said['until']} are in {said['old']}\n",
+    )
+
+
+@on_versions(18)
+def test_a_table_that_was_changed_since_it_was_planned_is_looked_at_anew(metrics):
+    class Changing(Told):
+        def tell(self, line: str) -> None:
+            if line.endswith("Swap"):
+                metrics.as_owner("CREATE INDEX later ON metrics (kind)")
+
+    result = converted(metrics, progress=Changing())
+    assert (result.outcome, result.reason) == ("Retryable", "TableChanged")
+    assert "a CHECK of public.metrics refuses rows from" in result.message
+    before = metrics.rows(SHAPE)
+    again = converted(metrics)
+    assert (again.outcome, [one.step for one in again.steps]) == ("Succeeded", ["Swap", "Analyze"])
+    assert metrics.rows(SHAPE) == [one for one in before if not one[1].startswith("servicedb_convert_")]
+
+
+@on_versions(18)
+def test_writers_are_let_in_again_where_the_check_s_day_has_come(metrics):
+    until = "servicedb_convert_until_20200101"
+    metrics.as_owner(f"ALTER TABLE metrics ADD CONSTRAINT {until} CHECK (at < '2020-01-01 00:00+00') NOT VALID")
+    result = converted(metrics)
+    assert (result.outcome, result.steps[0].step) == ("Succeeded", "DropCheck")
+    metrics.as_owner("INSERT INTO metrics (value) VALUES (1)")
 
 
 @on_versions(16)

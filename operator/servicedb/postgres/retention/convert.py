@@ -148,7 +148,7 @@ def _constraint(table: Name, name: str, definition: str) -> sql.Composed:
 
 def _said(definition: str) -> sql.Composed:
     """As the server's catalogue words it."""
-    return sql.Composed([sql.SQL(definition)])  # type: ignore[arg-type]
+    return sql.Composed([sql.SQL(definition)])
 
 
 def take_step(connection: Connection[Any], conversion: Conversion, step: Step) -> None:
