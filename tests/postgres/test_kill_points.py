@@ -211,6 +211,8 @@ async def test_while_another_operator_works_on_the_database_nothing_is_touched(s
         with site.as_superuser("servicedb") as other:
             other.execute("SELECT pg_advisory_lock(hashtextextended(%s, 0))", (database,))
             busy = await operator.bring(database)
+            # At once: with the session it would go when the server has noticed that that is closed.
+            other.execute("SELECT pg_advisory_unlock_all()")
         assert (busy.reason, busy.stalled, busy.steps) == ("LockBusy", False, ())
         assert f'another operator works on database "{database}" on server "main"' in busy.message
         assert (await operator.bring(database)).ready.reason == "Ready"
